@@ -1,0 +1,82 @@
+//! Where parts are kept between download and load. Rows say what exists; nothing here lists a folder
+//! but the clean-up of a whole export.
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem, path::Path as Key};
+
+/// The store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Blobs(Arc<dyn ObjectStore>);
+
+/// Why a blob could not be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    #[error("the file is not in the blob store")]
+    Missing,
+    #[error("no space is left in the blob store (BULK_DATA_DIR); make room or point it elsewhere")]
+    Full,
+    #[error("the blob store (BULK_DATA_DIR) cannot be used: {0}")]
+    Other(String),
+}
+
+impl From<object_store::Error> for BlobError {
+    fn from(error: object_store::Error) -> Self {
+        if matches!(error, object_store::Error::NotFound { .. }) {
+            return Self::Missing;
+        }
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(next) = cause {
+            if next.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull) {
+                return Self::Full;
+            }
+            cause = next.source();
+        }
+        Self::Other(error.to_string())
+    }
+}
+
+impl Blobs {
+    /// A folder; made if it is not there. Each write is on disk before it counts (fsync).
+    pub fn in_folder(folder: &Path) -> Result<Self, BlobError> {
+        std::fs::create_dir_all(folder).map_err(|e| BlobError::Other(format!("{}: {e}", folder.display())))?;
+        let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+        Ok(Self(Arc::new(store)))
+    }
+
+    /// Stores a blob under a key that was never used before.
+    pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.0.put_opts(&Key::from(key), bytes.into(), options).await {
+            // Keys hold the claim's random id: what stands there already is this very write, repeated.
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A whole blob: at most one part.
+    pub async fn get(&self, key: &str) -> Result<Bytes, BlobError> {
+        Ok(self.0.get(&Key::from(key)).await?.bytes().await?)
+    }
+
+    /// Removes a blob; one that is gone already is fine.
+    pub async fn delete(&self, key: &str) -> Result<(), BlobError> {
+        match self.0.delete(&Key::from(key)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes all blobs of an export and says how many there were.
+    pub async fn delete_prefix(&self, prefix: &str) -> Result<u64, BlobError> {
+        let keys: Vec<Key> = self.0.list(Some(&Key::from(prefix))).map_ok(|meta| meta.location).try_collect().await?;
+        let mut deleted = 0;
+        for key in keys {
+            self.delete(key.as_ref()).await?;
+            deleted += 1;
+        }
+        Ok(deleted)
+    }
+}

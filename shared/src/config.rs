@@ -1,0 +1,135 @@
+//! Settings. Each is a command-line argument and an environment variable with the same meaning
+//! everywhere; clap reads both, so this is the one door to the environment.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::{
+    clock,
+    domain::outgoing::OutgoingRules,
+    secrets::{Cipher, SecretError},
+};
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
+    Duration::try_from_secs_f64(value).map_err(|_| format!("{text:?} is not a usable number of seconds"))
+}
+
+/// Where the database is.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseSettings {
+    /// Postgres (14 or later), e.g. `postgres://fhir_user:...@localhost/fhir_analytics`
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: String,
+}
+
+/// How failed attempts are repeated. The delay before attempt n is random in
+/// `0..=min(RETRY_MAX_DELAY, RETRY_BASE_DELAY * 2^(n-1))` and kept in the database.
+#[derive(Debug, Clone, Args)]
+pub struct RetrySettings {
+    /// Attempts before a stage is given up; waiting (202, 429) costs none
+    #[arg(long, env = "RETRY_MAX_ATTEMPTS", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    pub retry_max_attempts: i32,
+    /// Seconds: ceiling of the first delay
+    #[arg(long, env = "RETRY_BASE_DELAY", default_value = "2", value_parser = seconds)]
+    pub retry_base_delay: Duration,
+    /// Seconds: ceiling of every delay
+    #[arg(long, env = "RETRY_MAX_DELAY", default_value = "300", value_parser = seconds)]
+    pub retry_max_delay: Duration,
+}
+
+impl RetrySettings {
+    /// Full jitter, after `attempt` (from 1) has failed.
+    #[must_use]
+    pub fn backoff(&self, attempt: i32) -> Duration {
+        let doublings = u32::try_from(attempt.clamp(1, 31) - 1).unwrap_or(0);
+        clock::jitter(self.retry_base_delay.saturating_mul(1 << doublings).min(self.retry_max_delay))
+    }
+}
+
+/// How FHIR servers are spoken to.
+#[derive(Debug, Clone, Args)]
+pub struct HttpSettings {
+    /// Seconds without a byte before a request is given up
+    #[arg(long, env = "HTTP_TIMEOUT_READ", default_value = "300", value_parser = seconds)]
+    pub http_timeout_read: Duration,
+    /// Seconds to connect
+    #[arg(long, env = "HTTP_TIMEOUT_CONNECT", default_value = "30", value_parser = seconds)]
+    pub http_timeout_connect: Duration,
+}
+
+/// Which hosts may be spoken to.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OutgoingSettings {
+    /// Hosts that may be reached over plain http, comma-separated (loopback always may)
+    #[arg(long, env = "ALLOWED_HTTP_HOSTS", value_delimiter = ',')]
+    pub allowed_http_hosts: Vec<String>,
+}
+
+impl OutgoingSettings {
+    #[must_use]
+    pub fn rules(&self) -> OutgoingRules {
+        OutgoingRules { allowed_http_hosts: self.allowed_http_hosts.clone() }
+    }
+}
+
+/// Where downloaded parts are kept until they are loaded.
+#[derive(Debug, Clone, Args)]
+pub struct BlobSettings {
+    /// Folder for downloaded files; the same for all workers
+    #[arg(long, env = "BULK_DATA_DIR", default_value = "/data/bulk")]
+    pub bulk_data_dir: PathBuf,
+    /// Days to keep the files of an export that has ended
+    #[arg(long, env = "BULK_DATA_RETENTION", default_value_t = 7.0)]
+    pub bulk_data_retention: f64,
+}
+
+/// The key that seals secrets in the database.
+#[derive(Debug, Clone, Args)]
+pub struct SecretSettings {
+    /// 32 bytes in base64
+    #[arg(long, env = "BULKHEAD_SECRET_KEY", hide_env_values = true)]
+    pub secret_key: Option<String>,
+    /// A file of mode 0600 with the key in it
+    #[arg(long, env = "BULKHEAD_SECRET_KEY_FILE")]
+    pub secret_key_file: Option<PathBuf>,
+}
+
+impl SecretSettings {
+    /// The cipher.
+    pub fn cipher(&self) -> Result<Cipher, SecretError> {
+        match (&self.secret_key, &self.secret_key_file) {
+            (Some(key), _) if !key.is_empty() => Cipher::from_base64(key),
+            (_, Some(path)) => Cipher::from_file(path),
+            _ => Err(SecretError::Missing),
+        }
+    }
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Args)]
+pub struct LogSettings {
+    /// error, warn, info, debug or trace; or directives such as `info,bulkhead_worker=debug`
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// One JSON object a line
+    #[arg(long, env = "LOG_JSON", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub log_json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_stays_under_its_ceiling() {
+        let retry =
+            RetrySettings { retry_max_attempts: 10, retry_base_delay: Duration::from_secs(2), retry_max_delay: Duration::from_secs(300) };
+        for (attempt, ceiling) in [(1, 2), (2, 4), (5, 32), (9, 300), (1000, 300)] {
+            for _ in 0..50 {
+                assert!(retry.backoff(attempt) <= Duration::from_secs(ceiling));
+            }
+        }
+    }
+}

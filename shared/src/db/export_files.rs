@@ -1,0 +1,154 @@
+//! Table `export_files`.
+
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::domain::{file::ExportFile, manifest::ManifestFile};
+
+/// Adds a manifest page's files; known ones (by URL without signature) get their fresh URL. Returns the new
+/// ones as (id, n).
+pub async fn add(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile]) -> sqlx::Result<Vec<(i64, i32)>> {
+    let urls: Vec<String> = files.iter().map(|f| f.url.to_string()).collect();
+    let keys: Vec<String> = files.iter().map(|f| f.url_key.clone()).collect();
+    let kinds: Vec<String> = files.iter().map(|f| f.kind.as_str().to_owned()).collect();
+    let types: Vec<Option<String>> = files.iter().map(|f| f.resource_type.clone()).collect();
+    let counts: Vec<Option<i64>> = files.iter().map(|f| f.count).collect();
+    let tokens: Vec<Option<bool>> = files.iter().map(|f| f.requires_token).collect();
+    let rows = sqlx::query!(
+        r#"WITH known AS (SELECT count(*)::int AS n FROM bulkhead.export_files WHERE export_id = $1),
+                listed AS (
+                    SELECT DISTINCT ON (url_key) *
+                      FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bool[])
+                           WITH ORDINALITY AS l(url, url_key, kind, resource_type, expected_count, requires_token, place)
+                     ORDER BY url_key, place),
+                added AS (
+                    INSERT INTO bulkhead.export_files
+                           (export_id, n, url, url_key, kind, resource_type, expected_count, requires_token)
+                    SELECT $1, known.n + row_number() OVER (ORDER BY place), url, url_key, kind, resource_type, expected_count, requires_token
+                      FROM listed, known
+                    ON CONFLICT (export_id, url_key) DO UPDATE SET url = excluded.url, requires_token = excluded.requires_token
+                    RETURNING id, n, xmax = 0 AS is_new)
+           SELECT id AS "id!", n AS "n!" FROM added WHERE is_new ORDER BY n"#,
+        export_id,
+        &urls,
+        &keys,
+        &kinds,
+        &types as &[Option<String>],
+        &counts as &[Option<i64>],
+        &tokens as &[Option<bool>],
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.n)).collect())
+}
+
+/// A file by its id.
+pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<ExportFile>> {
+    let row = sqlx::query!(
+        "SELECT id, n, url, kind, resource_type, expected_count, requires_token, state, bytes, lines, error, etag
+           FROM bulkhead.export_files WHERE id = $1",
+        id
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| {
+        Ok(ExportFile {
+            id: row.id,
+            n: row.n,
+            url: row.url,
+            kind: row.kind.parse()?,
+            resource_type: row.resource_type,
+            expected_count: row.expected_count,
+            requires_token: row.requires_token,
+            state: row.state.parse()?,
+            bytes: row.bytes,
+            lines: row.lines,
+            error: row.error,
+            etag: row.etag,
+        })
+    })
+    .transpose()
+}
+
+/// A manifest that was fetched again: known files get their fresh URLs, unknown ones are ignored.
+pub async fn refresh_urls(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile]) -> sqlx::Result<u64> {
+    let urls: Vec<String> = files.iter().map(|f| f.url.to_string()).collect();
+    let keys: Vec<String> = files.iter().map(|f| f.url_key.clone()).collect();
+    let done = sqlx::query!(
+        "UPDATE bulkhead.export_files f SET url = l.url FROM unnest($2::text[], $3::text[]) AS l(url, url_key)
+          WHERE f.export_id = $1 AND f.url_key = l.url_key",
+        export_id,
+        &urls,
+        &keys
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// The first answer can be resumed by Range (or, without a tag, cannot).
+pub async fn set_etag(db: &mut PgConnection, id: i64, etag: Option<&str>) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE bulkhead.export_files SET etag = $2 WHERE id = $1", id, etag).execute(db).await?;
+    Ok(())
+}
+
+/// It is here, whole: so many parts, lines and (uncompressed) bytes.
+pub async fn set_downloaded(db: &mut PgConnection, id: i64, parts: i32, lines: i64, bytes: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.export_files SET state = 'downloaded', parts = $2, lines = $3, bytes = $4, error = NULL WHERE id = $1",
+        id,
+        parts,
+        lines,
+        bytes
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// It could not be had, or not be loaded. The others go on; the export will not be `completed`.
+pub async fn set_failed(db: &mut PgConnection, id: i64, error: &str) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE bulkhead.export_files SET state = 'failed', error = $2 WHERE id = $1", id, error).execute(db).await?;
+    Ok(())
+}
+
+/// A part's blob was lost: the file must be read again.
+pub async fn set_pending(db: &mut PgConnection, id: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE bulkhead.export_files SET state = 'pending', error = NULL WHERE id = $1", id).execute(db).await?;
+    Ok(())
+}
+
+/// What finish must know of a file.
+#[derive(Debug)]
+pub struct FileTotals {
+    pub n: i32,
+    pub kind: String,
+    pub resource_type: Option<String>,
+    pub state: String,
+    pub expected_count: Option<i64>,
+    pub lines: i64,
+    pub error: Option<String>,
+    pub loaded_lines: i64,
+    pub rows: i64,
+    pub duplicates: i64,
+    pub rejects: i64,
+    /// Of an error file: a list of lists of `{severity, text, count}`.
+    pub outcomes: serde_json::Value,
+}
+
+/// Every file with the sums of its parts.
+pub async fn totals(db: &mut PgConnection, export_id: Uuid) -> sqlx::Result<Vec<FileTotals>> {
+    sqlx::query_as!(
+        FileTotals,
+        r#"SELECT f.n, f.kind, f.resource_type, f.state, f.expected_count, f.lines, f.error,
+                  coalesce(sum(p.lines) FILTER (WHERE p.state = 'loaded'), 0)::bigint AS "loaded_lines!",
+                  coalesce(sum(p.rows), 0)::bigint AS "rows!", coalesce(sum(p.duplicates), 0)::bigint AS "duplicates!",
+                  coalesce(sum(p.rejects), 0)::bigint AS "rejects!",
+                  coalesce(jsonb_agg(p.outcomes) FILTER (WHERE p.outcomes IS NOT NULL), '[]') AS "outcomes!"
+             FROM bulkhead.export_files f LEFT JOIN bulkhead.file_parts p ON p.file_id = f.id
+            WHERE f.export_id = $1 GROUP BY f.id ORDER BY f.n"#,
+        export_id
+    )
+    .fetch_all(db)
+    .await
+}

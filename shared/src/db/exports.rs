@@ -1,0 +1,274 @@
+//! Table `exports`.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::domain::{
+    export::{Ask, Export, ExportState},
+    failure::Failure,
+    finding::Finding,
+};
+
+/// An export by its id.
+pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {
+    let row = sqlx::query!(
+        r#"SELECT id, source_id, level, group_id, resource_types, since, parameters, accept_partial, waits_for, state,
+                  kick_off_intent_at, status_url, next_manifest_url, manifest_pages, manifest_complete, transaction_time,
+                  expires_at, findings, accepted_at, released_at, delete_requested_at, restarts,
+                  failure_stage, failure_reason, failure_detail, failure_remedy, created_at, started_at, finished_at
+             FROM bulkhead.exports WHERE id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let failure = match (row.failure_stage, row.failure_reason) {
+        (Some(stage), Some(reason)) => Some(Failure {
+            stage: stage.parse()?,
+            reason: reason.parse()?,
+            detail: row.failure_detail.unwrap_or_default(),
+            remedy: row.failure_remedy.unwrap_or_default(),
+        }),
+        _ => None,
+    };
+    Ok(Some(Export {
+        id: row.id,
+        source_id: row.source_id,
+        ask: Ask {
+            level: row.level.parse()?,
+            group_id: row.group_id,
+            resource_types: row.resource_types,
+            since: row.since,
+            parameters: serde_json::from_value(row.parameters).map_err(|e| sqlx::Error::Decode(e.into()))?,
+        },
+        accept_partial: row.accept_partial,
+        waits_for: row.waits_for,
+        state: row.state.parse()?,
+        kick_off_intent_at: row.kick_off_intent_at,
+        status_url: row.status_url,
+        next_manifest_url: row.next_manifest_url,
+        manifest_pages: row.manifest_pages,
+        manifest_complete: row.manifest_complete,
+        transaction_time: row.transaction_time,
+        expires_at: row.expires_at,
+        findings: serde_json::from_value(row.findings).map_err(|e| sqlx::Error::Decode(e.into()))?,
+        accepted_at: row.accepted_at,
+        released_at: row.released_at,
+        delete_requested_at: row.delete_requested_at,
+        restarts: row.restarts,
+        failure,
+        created_at: row.created_at,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+    }))
+}
+
+/// A new export, not yet in the queue.
+pub struct NewExport<'a> {
+    pub id: Uuid,
+    pub source_id: Uuid,
+    pub ask: &'a Ask,
+    pub accept_partial: bool,
+    /// Hash of source, level, Group and parameters: what must not run twice at once.
+    pub same_as: &'a [u8],
+    pub waits_for: Option<Uuid>,
+    pub status_url: Option<&'a str>,
+    pub idempotency_key: Option<&'a str>,
+    pub request_hash: &'a [u8],
+}
+
+/// Inserts it.
+pub async fn insert(db: &mut PgConnection, new: &NewExport<'_>) -> sqlx::Result<()> {
+    let parameters = serde_json::Value::Object(new.ask.parameters.clone());
+    sqlx::query!(
+        "INSERT INTO bulkhead.exports (id, source_id, level, group_id, resource_types, since, parameters, accept_partial,
+                                       same_as, waits_for, status_url, idempotency_key, request_hash)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        new.id,
+        new.source_id,
+        new.ask.level.as_str(),
+        new.ask.group_id,
+        &new.ask.resource_types,
+        new.ask.since,
+        parameters,
+        new.accept_partial,
+        new.same_as,
+        new.waits_for,
+        new.status_url,
+        new.idempotency_key,
+        new.request_hash,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The newest live export that asks the same, locked so that it cannot end before the caller commits.
+/// Takes a lock on the question itself, so that two that ask at once see each other.
+pub async fn live_same(db: &mut PgConnection, same_as: &[u8]) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended(encode($1::bytea, 'hex'), 1))", same_as).execute(&mut *db).await?;
+    sqlx::query_scalar!(
+        "SELECT id FROM bulkhead.exports
+          WHERE same_as = $1 AND state NOT IN ('completed', 'failed', 'cancelled')
+          ORDER BY created_at DESC LIMIT 1 FOR SHARE",
+        same_as
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// The export made by an earlier request with this Idempotency-Key, and that request's hash.
+pub async fn by_idempotency_key(db: impl PgExecutor<'_>, key: &str) -> sqlx::Result<Option<(Uuid, Vec<u8>)>> {
+    let row = sqlx::query!("SELECT id, request_hash FROM bulkhead.exports WHERE idempotency_key = $1", key).fetch_optional(db).await?;
+    Ok(row.map(|row| (row.id, row.request_hash.unwrap_or_default())))
+}
+
+/// The export that has this status URL.
+pub async fn by_status_url(db: impl PgExecutor<'_>, status_url: &str) -> sqlx::Result<Option<Uuid>> {
+    sqlx::query_scalar!("SELECT id FROM bulkhead.exports WHERE status_url = $1 ORDER BY created_at DESC LIMIT 1", status_url)
+        .fetch_optional(db)
+        .await
+}
+
+/// A step forward, from one of the states expected. `false`: it stood elsewhere, nothing was changed.
+pub async fn step(db: &mut PgConnection, id: Uuid, from: &[ExportState], to: ExportState) -> sqlx::Result<bool> {
+    let from: Vec<String> = from.iter().map(|state| state.as_str().to_owned()).collect();
+    let done = sqlx::query!(
+        "UPDATE bulkhead.exports SET state = $3, started_at = coalesce(started_at, clock_timestamp()) WHERE id = $1 AND state = ANY($2)",
+        id,
+        &from,
+        to.as_str()
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The intent to ask the server, before it is asked.
+pub async fn set_intent(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE bulkhead.exports SET kick_off_intent_at = clock_timestamp() WHERE id = $1", id).execute(db).await?;
+    Ok(())
+}
+
+/// The server's answer was no: nothing was started, so it may be asked again freely.
+pub async fn clear_intent(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE bulkhead.exports SET kick_off_intent_at = NULL WHERE id = $1", id).execute(db).await?;
+    Ok(())
+}
+
+/// The server's answer to the kick-off: the export is on its way.
+pub async fn set_status_url(db: &mut PgConnection, id: Uuid, status_url: &str) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE bulkhead.exports SET status_url = $2, state = 'in_progress' WHERE id = $1 AND state = 'kicking_off' AND status_url IS NULL",
+        id,
+        status_url
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What one page of the manifest says of the whole export.
+pub struct ManifestPage<'a> {
+    pub transaction_time: Option<&'a str>,
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The next page's URL; none on the last.
+    pub next: Option<&'a str>,
+    pub raw: serde_json::Value,
+}
+
+/// Takes a page of the manifest in: the export downloads from now on.
+pub async fn add_manifest_page(db: &mut PgConnection, id: Uuid, page: &ManifestPage<'_>) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.exports
+            SET manifest = CASE WHEN manifest IS NULL THEN $5 ELSE manifest END,
+                manifest_pages = manifest_pages + 1, next_manifest_url = $4, manifest_complete = ($4::text IS NULL),
+                transaction_time = coalesce(transaction_time, $2), expires_at = least(expires_at, $3),
+                state = CASE WHEN state = 'in_progress' THEN 'downloading' ELSE state END
+          WHERE id = $1",
+        id,
+        page.transaction_time,
+        page.expires_at,
+        page.next,
+        page.raw,
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Every file is here; what is left is loading.
+pub async fn step_to_loading(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.exports e SET state = 'loading'
+          WHERE id = $1 AND state = 'downloading' AND manifest_complete
+            AND NOT EXISTS (SELECT FROM bulkhead.stages s
+                             WHERE s.export_id = e.id AND s.kind = 'download' AND s.state IN ('ready', 'running'))",
+        id
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// It is complete, or its gaps were accepted.
+pub async fn complete(db: &mut PgConnection, id: Uuid, findings: &[Finding]) -> sqlx::Result<bool> {
+    let findings = serde_json::to_value(findings).map_err(|e| sqlx::Error::Encode(e.into()))?;
+    let done = sqlx::query!(
+        "UPDATE bulkhead.exports SET state = 'completed', findings = $2, finished_at = clock_timestamp()
+          WHERE id = $1 AND state IN ('downloading', 'loading')",
+        id,
+        findings
+    )
+    .execute(&mut *db)
+    .await?;
+    let_waiting_start(db, id).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// It failed. It remembers where it stood, for a retry.
+pub async fn fail(db: &mut PgConnection, id: Uuid, failure: &Failure, findings: Option<&[Finding]>) -> sqlx::Result<bool> {
+    let findings = findings.map(serde_json::to_value).transpose().map_err(|e| sqlx::Error::Encode(e.into()))?;
+    let done = sqlx::query!(
+        "UPDATE bulkhead.exports
+            SET failed_from = state, state = 'failed', finished_at = clock_timestamp(), failure_stage = $2, failure_reason = $3,
+                failure_detail = $4, failure_remedy = $5, findings = coalesce($6, findings)
+          WHERE id = $1 AND state NOT IN ('completed', 'failed', 'cancelled')",
+        id,
+        failure.stage.as_str(),
+        failure.reason.as_str(),
+        failure.detail,
+        failure.remedy,
+        findings
+    )
+    .execute(&mut *db)
+    .await?;
+    let_waiting_start(db, id).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn let_waiting_start(db: &mut PgConnection, ended: Uuid) -> sqlx::Result<()> {
+    sqlx::query!("SELECT bulkhead.let_waiting_start($1)", ended).execute(db).await?;
+    Ok(())
+}
+
+/// The server has been told that it may forget the export.
+pub async fn set_released(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE bulkhead.exports SET released_at = clock_timestamp() WHERE id = $1", id).execute(db).await?;
+    Ok(())
+}
+
+/// Its blobs are gone. `true` for the first time.
+pub async fn set_cleaned(db: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> {
+    let done = sqlx::query!("UPDATE bulkhead.exports SET cleaned_at = clock_timestamp() WHERE id = $1 AND cleaned_at IS NULL", id)
+        .execute(db)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The row itself goes, and with it its files, parts, stages, events and rejects.
+pub async fn delete(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM bulkhead.exports WHERE id = $1 AND delete_requested_at IS NOT NULL", id).execute(db).await?;
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! Table `file_parts`.
+
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::domain::file::FilePart;
+
+/// A part that was cut and stored.
+#[derive(Debug, Clone)]
+pub struct NewPart {
+    pub n: i32,
+    pub blob_key: String,
+    pub byte_start: i64,
+    pub byte_len: i64,
+    pub first_line: i64,
+    pub physical_lines: i64,
+    pub lines: i64,
+    pub sha256: Vec<u8>,
+}
+
+/// What a load counted.
+#[derive(Debug, Clone, Default)]
+pub struct LoadCounts {
+    pub rows: i64,
+    pub duplicates: i64,
+    pub rejects: i64,
+    /// Of an error file.
+    pub outcomes: Option<serde_json::Value>,
+}
+
+/// The parts of a file, in order.
+pub async fn of_file(db: impl PgExecutor<'_>, file_id: i64) -> sqlx::Result<Vec<FilePart>> {
+    let rows = sqlx::query!(
+        "SELECT id, file_id, n, blob_key, byte_start, byte_len, first_line, physical_lines, lines, sha256, state, ever_loaded
+           FROM bulkhead.file_parts WHERE file_id = $1 ORDER BY n",
+        file_id
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(FilePart {
+                id: row.id,
+                file_id: row.file_id,
+                n: row.n,
+                blob_key: row.blob_key,
+                byte_start: row.byte_start,
+                byte_len: row.byte_len,
+                first_line: row.first_line,
+                physical_lines: row.physical_lines,
+                lines: row.lines,
+                sha256: row.sha256,
+                state: row.state.parse()?,
+                ever_loaded: row.ever_loaded,
+            })
+        })
+        .collect()
+}
+
+/// A part by its id.
+pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<FilePart>> {
+    let row = sqlx::query!(
+        "SELECT id, file_id, n, blob_key, byte_start, byte_len, first_line, physical_lines, lines, sha256, state, ever_loaded
+           FROM bulkhead.file_parts WHERE id = $1",
+        id
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| {
+        Ok(FilePart {
+            id: row.id,
+            file_id: row.file_id,
+            n: row.n,
+            blob_key: row.blob_key,
+            byte_start: row.byte_start,
+            byte_len: row.byte_len,
+            first_line: row.first_line,
+            physical_lines: row.physical_lines,
+            lines: row.lines,
+            sha256: row.sha256,
+            state: row.state.parse()?,
+            ever_loaded: row.ever_loaded,
+        })
+    })
+    .transpose()
+}
+
+/// Stores a part, in place of one with the same number but other content. Its load must be enqueued again.
+pub async fn store(db: &mut PgConnection, export_id: Uuid, file_id: i64, part: &NewPart) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        "INSERT INTO bulkhead.file_parts AS p (export_id, file_id, n, blob_key, byte_start, byte_len, first_line, physical_lines, lines, sha256)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         ON CONFLICT (file_id, n) DO UPDATE
+            SET blob_key = excluded.blob_key, byte_start = excluded.byte_start, byte_len = excluded.byte_len,
+                first_line = excluded.first_line, physical_lines = excluded.physical_lines, lines = excluded.lines, sha256 = excluded.sha256,
+                state = 'stored', loaded_at = NULL, rows = NULL, duplicates = NULL, rejects = NULL, outcomes = NULL
+         RETURNING id",
+        export_id,
+        file_id,
+        part.n,
+        part.blob_key,
+        part.byte_start,
+        part.byte_len,
+        part.first_line,
+        part.physical_lines,
+        part.lines,
+        part.sha256,
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// It is loaded: `lines = rows + duplicates + rejects`, which the table checks.
+pub async fn set_loaded(db: &mut PgConnection, id: i64, counts: &LoadCounts) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE bulkhead.file_parts
+            SET state = 'loaded', ever_loaded = true, rows = $2, duplicates = $3, rejects = $4, outcomes = $5,
+                loaded_at = clock_timestamp()
+          WHERE id = $1 AND state = 'stored'",
+        id,
+        counts.rows,
+        counts.duplicates,
+        counts.rejects,
+        counts.outcomes,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Its blob is gone or broken.
+pub async fn set_lost(db: &mut PgConnection, id: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.file_parts SET state = 'lost', loaded_at = NULL, rows = NULL, duplicates = NULL, rejects = NULL WHERE id = $1",
+        id
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// A file became shorter: the parts from `n` on are gone, and returned, for their rows to go too.
+pub async fn remove_from(db: &mut PgConnection, file_id: i64, n: i32) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!("DELETE FROM bulkhead.file_parts WHERE file_id = $1 AND n >= $2 RETURNING id", file_id, n).fetch_all(db).await
+}
+
+/// Whether parts of this type in this export have met duplicates: from the first one on, loads merge one at a time.
+pub async fn duplicates_met(db: &mut PgConnection, export_id: Uuid, resource_type: Option<&str>) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM bulkhead.file_parts p JOIN bulkhead.export_files f ON f.id = p.file_id
+                           WHERE p.export_id = $1 AND f.resource_type IS NOT DISTINCT FROM $2 AND p.duplicates > 0) AS "met!""#,
+        export_id,
+        resource_type
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// A part got other content: a load of the old content that is on its way is fenced off and runs again.
+pub async fn restart_load(db: &mut PgConnection, part_id: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.stages
+            SET state = 'ready', claim_id = NULL, worker_id = NULL, ticketed_at = NULL, attempt = 0, next_run_at = clock_timestamp()
+          WHERE part_id = $1 AND kind = 'load' AND state IN ('ready', 'running', 'dead')",
+        part_id
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}

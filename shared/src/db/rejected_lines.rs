@@ -1,0 +1,35 @@
+//! Table `rejected_lines`: what could not become a row, kept.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// A line and why it is not a row. The reason holds no content of the line.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    /// In its file, from 1.
+    pub line: i64,
+    pub reason: String,
+    pub bytes: Vec<u8>,
+    /// Where it stands in its file, uncompressed.
+    pub byte_start: i64,
+}
+
+/// Replaces what an earlier load of this part rejected.
+pub async fn replace(db: &mut PgConnection, export_id: Uuid, part_id: i64, lines: &[Rejected]) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM bulkhead.rejected_lines WHERE part_id = $1", part_id).execute(&mut *db).await?;
+    for line in lines {
+        sqlx::query!(
+            "INSERT INTO bulkhead.rejected_lines (export_id, part_id, line, reason, bytes, byte_start)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            export_id,
+            part_id,
+            line.line,
+            line.reason,
+            line.bytes,
+            line.byte_start
+        )
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}

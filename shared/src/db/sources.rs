@@ -1,0 +1,93 @@
+//! Table `sources`.
+
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::{
+    domain::source::{Auth, Source},
+    secrets::{Cipher, Sealed, SecretError},
+};
+
+/// What identifies a source, and its secret in the clear.
+pub struct NewSource<'a> {
+    pub base_url: &'a str,
+    pub auth: Auth,
+    pub client_id: &'a str,
+    pub thumbprint: &'a str,
+    pub token_url: Option<&'a str>,
+    pub algorithm: Option<&'a str>,
+    pub jwks_url: Option<&'a str>,
+    pub scope: Option<&'a str>,
+    pub secret: Option<&'a [u8]>,
+}
+
+/// The row and column a source's secret is bound to.
+fn place(id: Uuid) -> String {
+    format!("sources.secret:{id}")
+}
+
+/// The source with this base URL, client and key; made if it is new, its settings brought up to date if not.
+pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSource<'_>) -> sqlx::Result<Uuid> {
+    let fresh = Uuid::now_v7();
+    let sealed = new.secret.map(|secret| cipher.seal(secret, &place(fresh)));
+    let id = sqlx::query_scalar!(
+        r#"INSERT INTO bulkhead.sources
+               (id, base_url, auth, client_id, thumbprint, token_url, algorithm, jwks_url, scope, secret, secret_key_id)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+           ON CONFLICT (base_url, auth, client_id, thumbprint) DO UPDATE
+              SET token_url = excluded.token_url, algorithm = excluded.algorithm, jwks_url = excluded.jwks_url, scope = excluded.scope
+           RETURNING id"#,
+        fresh,
+        new.base_url,
+        new.auth.as_str(),
+        new.client_id,
+        new.thumbprint,
+        new.token_url,
+        new.algorithm,
+        new.jwks_url,
+        new.scope,
+        sealed.as_ref().map(|s| s.bytes.as_slice()),
+        sealed.as_ref().map(|s| s.key_id.as_str()),
+    )
+    .fetch_one(&mut *db)
+    .await?;
+    // A source known from before may be sealed with a key that was replaced: seal what was given with ours.
+    if let Some(secret) = new.secret.filter(|_| id != fresh) {
+        let sealed = cipher.seal(secret, &place(id));
+        sqlx::query!("UPDATE bulkhead.sources SET secret = $2, secret_key_id = $3 WHERE id = $1", id, sealed.bytes, sealed.key_id)
+            .execute(db)
+            .await?;
+    }
+    Ok(id)
+}
+
+/// A source by its id.
+pub async fn get(db: &PgPool, id: Uuid) -> sqlx::Result<Source> {
+    let row = sqlx::query!(
+        "SELECT id, base_url, auth, client_id, token_url, algorithm, jwks_url, scope, kick_off_policy
+           FROM bulkhead.sources WHERE id = $1",
+        id
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(Source {
+        id: row.id,
+        base_url: row.base_url,
+        auth: row.auth.parse()?,
+        client_id: row.client_id,
+        token_url: row.token_url,
+        algorithm: row.algorithm,
+        jwks_url: row.jwks_url,
+        scope: row.scope,
+        kick_off_policy: row.kick_off_policy.parse()?,
+    })
+}
+
+/// The private key or bearer token of a source, opened.
+pub async fn secret(db: &PgPool, cipher: &Cipher, id: Uuid) -> sqlx::Result<Result<Option<Vec<u8>>, SecretError>> {
+    let row = sqlx::query!("SELECT secret, secret_key_id FROM bulkhead.sources WHERE id = $1", id).fetch_one(db).await?;
+    let (Some(bytes), Some(key_id)) = (row.secret, row.secret_key_id) else {
+        return Ok(Ok(None));
+    };
+    Ok(cipher.open(&Sealed { bytes, key_id }, &place(id)).map(Some))
+}

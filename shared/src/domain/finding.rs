@@ -1,0 +1,39 @@
+//! A gap or an oddity of an export: what kept it from `completed`, or what its reader should know.
+
+use serde::{Deserialize, Serialize};
+
+use super::words;
+
+words! {
+    /// `error` keeps an export from `completed`; `warning` does not.
+    pub enum Severity {
+        Warning = "warning",
+        Error = "error",
+    }
+}
+
+words! {
+    /// What kind of gap.
+    pub enum FindingKind {
+        FileFailed = "file_failed",
+        CountMismatch = "count_mismatch",
+        RejectedLines = "rejected_lines",
+        ServerOutcome = "server_outcome",
+        DeletionsNotApplied = "deletions_not_applied",
+        WrongType = "wrong_type",
+        Duplicates = "duplicates",
+    }
+}
+
+/// One finding. `message` holds no resource content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub severity: Severity,
+    pub kind: FindingKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_type: Option<String>,
+    /// The file's number in the manifest, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<i32>,
+    pub message: String,
+}

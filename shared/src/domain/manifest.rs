@@ -1,0 +1,197 @@
+//! The manifest of a finished export, read with the tolerance that real servers need
+//! (Bulk Data IG, "Response - Complete Status").
+
+use serde::Deserialize;
+use url::Url;
+
+use super::file::FileKind;
+
+/// One page of a manifest. URLs are absolute.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    pub transaction_time: Option<String>,
+    pub files: Vec<ManifestFile>,
+    /// `link[rel=next]`
+    pub next: Option<Url>,
+}
+
+/// One entry of `output`, `deleted`, `error` or `outcome`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestFile {
+    pub kind: FileKind,
+    pub url: Url,
+    /// The same file when the manifest is fetched again with fresh signatures.
+    pub url_key: String,
+    pub resource_type: Option<String>,
+    pub count: Option<i64>,
+    pub requires_token: Option<bool>,
+}
+
+/// A manifest we cannot read. Holds no content of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("the manifest is not JSON of the expected shape ({0})")]
+    Json(String),
+    #[error("entry {0} of the manifest's {1} array has no usable url")]
+    Url(usize, &'static str),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    #[serde(default)]
+    transaction_time: serde_json::Value,
+    #[serde(default)]
+    requires_access_token: serde_json::Value,
+    #[serde(default)]
+    output: Option<Vec<Entry>>,
+    #[serde(default)]
+    deleted: Option<Vec<Entry>>,
+    #[serde(default)]
+    error: Option<Vec<Entry>>,
+    #[serde(default)]
+    outcome: Option<Vec<Entry>>,
+    #[serde(default)]
+    link: Option<Vec<Link>>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    r#type: Option<String>,
+    url: String,
+    #[serde(default)]
+    count: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    #[serde(default)]
+    relation: Option<String>,
+    #[serde(default)]
+    rel: Option<String>,
+    url: String,
+}
+
+impl Manifest {
+    /// Reads a page; relative URLs are resolved against the URL it came from.
+    pub fn read(body: &[u8], from: &Url) -> Result<Self, Unreadable> {
+        let page: Page = serde_json::from_slice(body).map_err(|e| Unreadable::Json(format!("line {} column {}", e.line(), e.column())))?;
+        // A boolean, or the word: both are seen.
+        let requires_token = match &page.requires_access_token {
+            serde_json::Value::Bool(yes) => Some(*yes),
+            serde_json::Value::String(word) => word.parse().ok(),
+            _ => None,
+        };
+        let mut files = Vec::new();
+        for (kind, name, entries) in [
+            (FileKind::Output, "output", page.output),
+            (FileKind::Deleted, "deleted", page.deleted),
+            (FileKind::Error, "error", page.error),
+            (FileKind::Error, "outcome", page.outcome),
+        ] {
+            for (at, entry) in entries.unwrap_or_default().into_iter().enumerate() {
+                let url = from.join(&entry.url).map_err(|_| Unreadable::Url(at + 1, name))?;
+                files.push(ManifestFile {
+                    kind,
+                    url_key: url_key(&url),
+                    url,
+                    resource_type: entry.r#type,
+                    count: entry.count.as_i64().or_else(|| entry.count.as_str()?.parse().ok()),
+                    requires_token,
+                });
+            }
+        }
+        let next = page
+            .link
+            .unwrap_or_default()
+            .into_iter()
+            .find(|link| link.relation.as_deref().or(link.rel.as_deref()) == Some("next"))
+            .map(|link| from.join(&link.url).map_err(|_| Unreadable::Url(1, "link")))
+            .transpose()?;
+        Ok(Self { transaction_time: page.transaction_time.as_str().map(str::to_owned), files, next })
+    }
+}
+
+/// Query parameters that sign a URL (S3, Azure, Google, CloudFront): they change each time the
+/// manifest is fetched, the file does not.
+const SIGNATURES: &[&str] = &[
+    "signature",
+    "expires",
+    "key-pair-id",
+    "policy",
+    "awsaccesskeyid",
+    "googleaccessid",
+    "sig",
+    "se",
+    "sp",
+    "sv",
+    "sr",
+    "st",
+    "spr",
+    "skoid",
+    "sktid",
+    "skt",
+    "ske",
+    "sks",
+    "skv",
+];
+
+/// The URL without its signature.
+#[must_use]
+pub fn url_key(url: &Url) -> String {
+    let kept: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(name, _)| {
+            let name = name.to_ascii_lowercase();
+            !(SIGNATURES.contains(&name.as_str()) || name.starts_with("x-amz-") || name.starts_with("x-goog-"))
+        })
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    let mut key = url.clone();
+    key.set_fragment(None);
+    key.set_query(None);
+    if !kept.is_empty() {
+        key.query_pairs_mut().extend_pairs(kept);
+    }
+    key.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from() -> Url {
+        Url::parse("https://fhir.example.org/base/status/1").unwrap()
+    }
+
+    #[test]
+    fn reads_a_manifest_with_nothing_but_output_and_a_relative_url() {
+        let page = Manifest::read(br#"{"output":[{"type":"Patient","url":"../files/a.ndjson","count":"3"}]}"#, &from()).unwrap();
+        assert_eq!(page.files.len(), 1);
+        assert_eq!(page.files[0].url.as_str(), "https://fhir.example.org/base/files/a.ndjson");
+        assert_eq!(page.files[0].count, Some(3));
+        assert_eq!(page.files[0].requires_token, None);
+        assert!(page.next.is_none());
+    }
+
+    #[test]
+    fn tolerates_missing_arrays_and_a_malformed_transaction_time() {
+        let page = Manifest::read(br#"{"transactionTime":17,"requiresAccessToken":"true","error":null}"#, &from()).unwrap();
+        assert!(page.files.is_empty());
+        assert_eq!(page.transaction_time, None);
+    }
+
+    #[test]
+    fn a_fresh_signature_is_the_same_file_and_another_query_is_another() {
+        let key = |text: &str| url_key(&Url::parse(text).unwrap());
+        assert_eq!(key("https://s3/x?X-Amz-Signature=1&X-Amz-Date=2"), key("https://s3/x?X-Amz-Signature=3"));
+        assert_ne!(key("https://h/x?file=1"), key("https://h/x?file=2"));
+    }
+
+    #[test]
+    fn an_error_tells_the_place_but_not_the_content() {
+        let error = Manifest::read(br#"{"output":"Jane Doe"}"#, &from()).unwrap_err().to_string();
+        assert!(!error.contains("Jane"), "{error}");
+    }
+}

@@ -1,0 +1,39 @@
+//! A source: a FHIR server as one client sees it.
+
+use uuid::Uuid;
+
+use super::words;
+
+words! {
+    /// How we prove who we are.
+    pub enum Auth {
+        Open = "open",
+        /// A token given by the user, sent as it is.
+        Bearer = "bearer",
+        /// SMART Backend Services: `private_key_jwt`.
+        Smart = "smart",
+    }
+}
+
+words! {
+    /// What to do when a crash lost the answer to a kick-off.
+    pub enum KickOffPolicy {
+        Resend = "resend",
+        Hold = "hold",
+    }
+}
+
+/// The row. The secret stays sealed until a worker needs it.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub id: Uuid,
+    /// Without a trailing slash.
+    pub base_url: String,
+    pub auth: Auth,
+    pub client_id: String,
+    pub token_url: Option<String>,
+    pub algorithm: Option<String>,
+    pub jwks_url: Option<String>,
+    pub scope: Option<String>,
+    pub kick_off_policy: KickOffPolicy,
+}

@@ -1,0 +1,62 @@
+//! The stages an export walks through.
+
+use super::words;
+
+words! {
+    /// One word names a stage's file, its queue rows, its span, its metric label.
+    pub enum StageKind {
+        Auth = "auth",
+        KickOff = "kick_off",
+        Poll = "poll",
+        Download = "download",
+        Load = "load",
+        Finish = "finish",
+        Release = "release",
+        CleanUp = "clean_up",
+    }
+}
+
+words! {
+    /// Stages that share workers' slots. `poll` has no tickets: its stages are claimed in bulk.
+    pub enum Lane {
+        Control = "control",
+        Poll = "poll",
+        Transfer = "transfer",
+        Load = "load",
+    }
+}
+
+impl StageKind {
+    /// Where it queues.
+    #[must_use]
+    pub const fn lane(self) -> Lane {
+        match self {
+            Self::Auth | Self::KickOff | Self::Finish | Self::Release | Self::CleanUp => Lane::Control,
+            Self::Poll => Lane::Poll,
+            Self::Download => Lane::Transfer,
+            Self::Load => Lane::Load,
+        }
+    }
+
+    /// These run for an export that has ended; all others only for a live one.
+    #[must_use]
+    pub const fn follows_the_end(self) -> bool {
+        matches!(self, Self::Release | Self::CleanUp)
+    }
+}
+
+impl Lane {
+    /// The lanes apalis delivers tickets for.
+    pub const TICKETED: [Self; 3] = [Self::Control, Self::Transfer, Self::Load];
+
+    /// The name of the lane's apalis queue. Frozen: tickets of an older version carry it.
+    #[must_use]
+    pub const fn apalis_queue(self) -> &'static str {
+        match self {
+            Self::Control => "bulkhead.control",
+            Self::Poll => "bulkhead.poll",
+            Self::Transfer => "bulkhead.transfer",
+            Self::Load => "bulkhead.load",
+        }
+    }
+}

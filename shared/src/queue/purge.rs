@@ -1,0 +1,30 @@
+//! What is over is removed: answered tickets, workers of old, finished stages of ended exports.
+
+use sqlx::PgPool;
+
+/// One purge; bounded, so that no transaction is long. Returns how many rows went.
+pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
+    let tickets = sqlx::query!(
+        "DELETE FROM apalis.jobs WHERE id IN (
+            SELECT id FROM apalis.jobs
+             WHERE status IN ('Done', 'Failed', 'Killed') AND done_at < now() - interval '10 minutes' LIMIT 10000)"
+    )
+    .execute(pool)
+    .await?;
+    let apalis_workers = sqlx::query!(
+        "DELETE FROM apalis.workers w
+          WHERE w.last_seen < now() - interval '1 hour' AND NOT EXISTS (SELECT FROM apalis.jobs j WHERE j.lock_by = w.id)"
+    )
+    .execute(pool)
+    .await?;
+    let workers = sqlx::query!("DELETE FROM bulkhead.workers WHERE ended_at < clock_timestamp() - interval '7 days'").execute(pool).await?;
+    let stages = sqlx::query!(
+        "DELETE FROM bulkhead.stages WHERE id IN (
+            SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+             WHERE s.state IN ('done', 'cancelled') AND s.finished_at < clock_timestamp() - interval '1 day'
+               AND e.state IN ('completed', 'cancelled') LIMIT 10000)"
+    )
+    .execute(pool)
+    .await?;
+    Ok(tickets.rows_affected() + apalis_workers.rows_affected() + workers.rows_affected() + stages.rows_affected())
+}

@@ -1,0 +1,166 @@
+//! The sweeper: in every worker, every two seconds, without a lock of its own. It takes stages from dead workers and
+//! issues tickets for what is due and has none.
+
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::{
+    db::{
+        export_events::{self, EventLevel, Teller},
+        workers,
+    },
+    domain::{
+        failure::Reason,
+        stage::{Lane, StageKind},
+    },
+};
+
+use super::{
+    Claim, Fence, FinishError,
+    finish::{REPORT, Trouble, bury, hand_on},
+    ticket,
+};
+
+/// How many more stages this worker could run, a lane.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FreeSlots {
+    pub control: i64,
+    pub transfer: i64,
+    pub load: i64,
+}
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    pub workers_lost: Vec<String>,
+    pub stages_taken_back: usize,
+    pub stages_buried: usize,
+}
+
+/// One sweep.
+pub async fn sweep(pool: &PgPool, free: FreeSlots, max_attempts: i32) -> sqlx::Result<Swept> {
+    let mut swept = Swept { workers_lost: workers::end_lapsed(pool).await?, ..Swept::default() };
+    swept.stages_taken_back = take_back(pool).await?;
+    swept.stages_buried = bury_exhausted(pool, max_attempts).await?;
+    for (lane, slots) in [(Lane::Control, free.control), (Lane::Transfer, free.transfer), (Lane::Load, free.load)] {
+        if slots > 0 {
+            issue_tickets(pool, lane, slots).await?;
+        }
+    }
+    Ok(swept)
+}
+
+/// Stages of workers that are gone become ready. The story is told afterwards, in its own transaction: its foreign key
+/// locks the export, and no lock on an export may be waited for while stages are locked.
+async fn take_back(pool: &PgPool) -> sqlx::Result<usize> {
+    let taken = sqlx::query!(
+        "UPDATE bulkhead.stages s
+            SET state = 'ready', worker_id = NULL, claim_id = NULL, ticketed_at = NULL, next_run_at = clock_timestamp(),
+                error = 'its worker was lost'
+           FROM (SELECT r.id, w.name FROM bulkhead.stages r LEFT JOIN bulkhead.workers w ON w.id = r.worker_id
+                  WHERE r.state = 'running' AND r.attempt < r.max_attempts AND (w.id IS NULL OR w.ended_at IS NOT NULL)
+                  LIMIT 1000 FOR UPDATE OF r SKIP LOCKED) gone
+          WHERE s.id = gone.id
+         RETURNING s.export_id, s.kind, s.attempt, gone.name AS \"worker?\"",
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut db = pool.acquire().await?;
+    for stage in &taken {
+        let kind: StageKind = stage.kind.parse()?;
+        let teller = Teller { stage: Some(kind), attempt: Some(stage.attempt), worker: stage.worker.clone() };
+        let message = format!("The worker was lost; {kind} runs again.");
+        // The export may be deleted meanwhile; then there is no story to add to.
+        if let Err(error) = export_events::tell(&mut db, stage.export_id, &teller, EventLevel::Warning, &message).await {
+            tracing::debug!(%error, "a sentence of the story was not kept");
+        }
+    }
+    Ok(taken.len())
+}
+
+/// Stages whose last attempt killed or lost its worker.
+async fn bury_exhausted(pool: &PgPool, max_attempts: i32) -> sqlx::Result<usize> {
+    let exhausted = sqlx::query!(
+        r#"SELECT s.id, s.claim_id AS "claim_id!", s.worker_id AS "worker_id!", s.export_id, s.source_id, s.file_id, s.part_id, s.kind,
+                  s.attempt, s.max_attempts, s.snoozes
+             FROM bulkhead.stages s LEFT JOIN bulkhead.workers w ON w.id = s.worker_id
+            WHERE s.state = 'running' AND s.attempt >= s.max_attempts AND (w.id IS NULL OR w.ended_at IS NOT NULL) LIMIT 100"#
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut buried = 0;
+    for row in exhausted {
+        let claim = Claim {
+            stage_id: row.id,
+            claim_id: row.claim_id,
+            worker_id: row.worker_id,
+            export_id: row.export_id,
+            source_id: row.source_id,
+            file_id: row.file_id,
+            part_id: row.part_id,
+            kind: row.kind.parse()?,
+            attempt: row.attempt,
+            max_attempts: row.max_attempts,
+            snoozes: row.snoozes,
+        };
+        match bury_one(pool, Fence { claim, worker_name: "sweeper".to_owned(), max_attempts }).await {
+            Ok(()) => buried += 1,
+            Err(FinishError::Lost) => {}
+            Err(FinishError::Sql(error)) => return Err(error),
+        }
+    }
+    Ok(buried)
+}
+
+async fn bury_one(pool: &PgPool, fence: Fence) -> Result<(), FinishError> {
+    let mut tx = pool.begin().await?;
+    let mut fenced = fence.enter(&mut tx).await?;
+    let done = sqlx::query!(
+        "UPDATE bulkhead.stages SET state = 'dead', worker_id = NULL, finished_at = clock_timestamp()
+          WHERE id = $1 AND claim_id = $2 AND state = 'running'",
+        fence.claim.stage_id,
+        fence.claim.claim_id
+    )
+    .execute(fenced.db())
+    .await?;
+    if done.rows_affected() != 1 {
+        return Err(FinishError::Lost);
+    }
+    let detail = format!("{} lost its worker on attempt {} of {}.", fence.claim.kind, fence.claim.attempt, fence.claim.max_attempts);
+    bury(&mut fenced, &Trouble::new(Reason::Internal, detail, REPORT)).await?;
+    hand_on(&mut fenced).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Tickets for due stages that have none, or whose ticket was not answered for a minute: never more than the lane has
+/// free slots here, never more a source than it may run; lowest rank first, so exports take turns.
+async fn issue_tickets(pool: &PgPool, lane: Lane, slots: i64) -> sqlx::Result<()> {
+    let mut tx = pool.begin().await?;
+    let due: Vec<Uuid> = sqlx::query_scalar!(
+        r#"WITH running AS (SELECT source_id, count(*) AS n FROM bulkhead.stages
+                             WHERE $1 = 'transfer' AND lane = 'transfer' AND state = 'running' GROUP BY source_id),
+                due AS (
+                    SELECT s.id, s.source_id, s.rank, s.next_run_at, o.max_parallel - coalesce(r.n, 0) AS allowed
+                      FROM bulkhead.stages s
+                      JOIN bulkhead.exports e ON e.id = s.export_id
+                      JOIN bulkhead.sources o ON o.id = s.source_id
+                      LEFT JOIN running r ON r.source_id = s.source_id
+                     WHERE s.lane = $1 AND s.state = 'ready' AND s.next_run_at <= clock_timestamp() AND s.attempt < s.max_attempts
+                       AND (s.ticketed_at IS NULL OR s.ticketed_at < clock_timestamp() - interval '60 s')
+                       AND e.waits_for IS NULL
+                       AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+                       AND ($1 <> 'transfer' OR coalesce(r.n, 0) < o.max_parallel)
+                     ORDER BY s.rank, s.next_run_at LIMIT 256 FOR UPDATE OF s SKIP LOCKED)
+           SELECT id AS "id!" FROM (
+               SELECT *, row_number() OVER (PARTITION BY source_id ORDER BY rank, next_run_at) AS place FROM due) ranked
+            WHERE $1 <> 'transfer' OR place <= allowed
+            ORDER BY rank, next_run_at LIMIT $2"#,
+        lane.as_str(),
+        slots
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    ticket::issue(&mut tx, lane, &due).await?;
+    tx.commit().await
+}
