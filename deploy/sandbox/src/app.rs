@@ -1,0 +1,177 @@
+//! What all requests of one sandbox share.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use axum::http::{HeaderMap, header};
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use crate::config::SandboxConfig;
+use crate::door;
+use crate::faults::Faults;
+use crate::outcome::Refused;
+use crate::output::{self, OutputFile};
+use crate::state::{Export, State};
+use crate::stats::Stats;
+use crate::world::World;
+use axum::http::StatusCode;
+
+#[derive(Debug)]
+pub struct App {
+    pub config: SandboxConfig,
+    pub address: SocketAddr,
+    pub world: World,
+    pub faults: Faults,
+    state: Mutex<State>,
+    stats: watch::Sender<Stats>,
+    releases: watch::Sender<u64>,
+    outputs: Mutex<HashMap<String, Arc<Vec<OutputFile>>>>,
+}
+
+impl App {
+    pub fn new(config: SandboxConfig, address: SocketAddr) -> Result<Self> {
+        let world = World::new(config.seed, config.scale, &config.data)?;
+        let state = match &config.state {
+            Some(path) => State::read(path)?,
+            None => State::default(),
+        };
+        let counts = watch::Sender::new(state.stats.clone());
+        Ok(Self {
+            config,
+            address,
+            world,
+            faults: Faults::default(),
+            state: Mutex::new(state),
+            stats: counts,
+            releases: watch::Sender::new(0),
+            outputs: Mutex::default(),
+        })
+    }
+
+    /// `http://host:port` as the client knows it, for absolute URLs.
+    pub fn origin(&self, headers: &HeaderMap) -> String {
+        match headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
+            Some(host) => format!("http://{host}"),
+            None => self.own_origin(),
+        }
+    }
+
+    /// `http://host:port` for somebody on this machine.
+    pub fn own_origin(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{address}")
+    }
+
+    pub fn stats(&self) -> watch::Receiver<Stats> {
+        self.stats.subscribe()
+    }
+
+    /// Counts something that need not survive a kill to the last one.
+    pub fn count(&self, count: impl FnOnce(&mut Stats)) {
+        self.stats.send_modify(count);
+    }
+
+    pub fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.lock())
+    }
+
+    /// Changes the state and its counts together. Both are on disk before anybody can see them.
+    pub fn change<T>(&self, change: impl FnOnce(&mut State, &mut Stats) -> T) -> T {
+        let mut state = self.lock();
+        let now = door::now();
+        let mut result = None;
+        self.stats.send_modify(|stats| {
+            state.tokens.retain(|_, token| token.expires > now);
+            state.assertions.retain(|_, expires| *expires > now);
+            result = Some(change(&mut state, stats));
+            stats.exports = state.exports.len() as u64;
+            state.stats = stats.clone();
+            if let Some(path) = &self.config.state
+                && let Err(error) = state.write(path)
+            {
+                tracing::error!("{error:#}");
+            }
+        });
+        result.expect("send_modify calls its closure")
+    }
+
+    /// Holds a request until [`Self::release`]; a client that goes away ends it too.
+    pub async fn hold(&self) {
+        // Before it is counted, or a release right after the count would be missed.
+        let mut releases = self.releases.subscribe();
+        let _held = Held::new(&self.stats);
+        let _ = releases.changed().await;
+    }
+
+    pub fn release(&self) {
+        self.releases.send_modify(|times| *times += 1);
+    }
+
+    /// The export, unless it is unknown, deleted (404) or expired (410).
+    pub fn export(&self, id: &str) -> Result<Export, Refused> {
+        let export = self
+            .read(|state| state.exports.get(id).cloned())
+            .ok_or_else(|| Refused::not_found("There is no such export: it was deleted, or never was"))?;
+        if export.expires <= door::now() {
+            let text = "The export has expired: start a new one";
+            return Err(Refused::new(StatusCode::GONE, "deleted", text));
+        }
+        Ok(export)
+    }
+
+    /// The files of an export, the same at each call.
+    pub async fn output(self: &Arc<Self>, export: &Export) -> Arc<Vec<OutputFile>> {
+        if let Some(output) = self.outputs().get(&export.id) {
+            return output.clone();
+        }
+        let (app, wanted) = (self.clone(), export.clone());
+        let made = tokio::task::spawn_blocking(move || Arc::new(output::files(&app.world, &wanted, app.config.resources_per_file)));
+        let output = made.await.expect("listing files does not panic");
+        self.outputs().insert(export.id.clone(), output.clone());
+        output
+    }
+
+    pub fn forget_output(&self, id: &str) {
+        self.outputs().remove(id);
+    }
+
+    pub fn expiry(&self, ready: DateTime<Utc>) -> DateTime<Utc> {
+        later(ready, self.config.expires)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outputs(&self) -> MutexGuard<'_, HashMap<String, Arc<Vec<OutputFile>>>> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// `at` and so much later; a time too long for a calendar is a century.
+pub fn later(at: DateTime<Utc>, by: std::time::Duration) -> DateTime<Utc> {
+    let century = chrono::Duration::days(36_525);
+    at + chrono::Duration::from_std(by).unwrap_or(century).min(century)
+}
+
+/// Counts a held request as long as it lives.
+struct Held<'a>(&'a watch::Sender<Stats>);
+
+impl<'a> Held<'a> {
+    fn new(stats: &'a watch::Sender<Stats>) -> Self {
+        stats.send_modify(|stats| stats.held += 1);
+        Self(stats)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|stats| stats.held -= 1);
+    }
+}
