@@ -1,0 +1,3 @@
+//! Bulkhead on one machine.
+
+pub mod postgres;
