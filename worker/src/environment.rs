@@ -1,0 +1,23 @@
+//! What every stage of a process shares.
+
+use bulkhead_shared::{
+    blob::Blobs,
+    config::{BlobSettings, RetrySettings},
+    secrets::Cipher,
+};
+use sqlx::PgPool;
+
+use crate::fhir::http::Http;
+
+/// Made once a process.
+pub struct Environment {
+    /// For claims, finishes and everything short. Loads bring their own connections.
+    pub pool: PgPool,
+    pub database_url: String,
+    pub worker_name: String,
+    pub http: Http,
+    pub blobs: Blobs,
+    pub cipher: Cipher,
+    pub retry: RetrySettings,
+    pub blob_settings: BlobSettings,
+}

@@ -1,0 +1,7 @@
+//! The FHIR client: HTTP with a check on every hop, SMART Backend Services, and what servers' answers mean.
+
+pub mod answer;
+pub mod auth;
+pub mod http;
+pub mod outcome;
+pub mod retry_after;

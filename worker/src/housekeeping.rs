@@ -1,0 +1,82 @@
+//! What every worker does beside its stages: sweep, purge, let orphans go.
+
+use std::{sync::Arc, time::Duration};
+
+use bulkhead_shared::{
+    db::{orphan_exports, sources, workers},
+    queue::{purge, sweep},
+};
+use reqwest::Method;
+use tokio::time::{self, Instant};
+
+use crate::{
+    fhir::{auth, http::Ask},
+    runner::Runner,
+    work::Tokens,
+};
+
+const SWEEP: Duration = Duration::from_secs(2);
+const PURGE: Duration = Duration::from_secs(60);
+
+/// Sweeps until the worker drains.
+pub async fn sweep_regularly(runner: Arc<Runner>) {
+    let mut last_good = Instant::now();
+    loop {
+        tokio::select! {
+            () = runner.draining.cancelled() => return,
+            () = time::sleep(SWEEP) => {}
+        }
+        // Postgres was away, and with it everybody's renewals: give them the time of a lease before judging.
+        if last_good.elapsed() > 2 * SWEEP + Duration::from_secs(1) {
+            match sqlx::query("SELECT 1").execute(&runner.env.pool).await {
+                Ok(_) => time::sleep(workers::LEASE).await,
+                Err(_) => continue,
+            }
+        }
+        match sweep(&runner.env.pool, runner.free_slots(), runner.env.retry.retry_max_attempts).await {
+            Ok(swept) => {
+                last_good = Instant::now();
+                for worker in &swept.workers_lost {
+                    tracing::warn!(%worker, "a worker's lease is over");
+                }
+                if swept.stages_taken_back + swept.stages_buried > 0 {
+                    tracing::warn!(taken_back = swept.stages_taken_back, buried = swept.stages_buried, "stages of lost workers");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the sweep failed; trying again"),
+        }
+    }
+}
+
+/// Purges and lets orphans go, about once a minute, until the worker drains.
+pub async fn clean_regularly(runner: Arc<Runner>) {
+    loop {
+        tokio::select! {
+            () = runner.draining.cancelled() => return,
+            () = time::sleep(PURGE) => {}
+        }
+        match purge(&runner.env.pool).await {
+            Ok(rows) if rows > 0 => tracing::debug!(rows, "purged"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the purge failed; trying again"),
+        }
+        if let Err(error) = release_orphan(&runner).await {
+            tracing::warn!(%error, "an orphaned export could not be released; trying again later");
+        }
+    }
+}
+
+/// Tells a server to forget an export that nobody has: its status URL came after its stage had been taken over.
+async fn release_orphan(runner: &Runner) -> anyhow::Result<()> {
+    let env = &runner.env;
+    let mut db = env.pool.acquire().await?;
+    let Some(orphan) = orphan_exports::take_due(&mut db).await? else { return Ok(()) };
+    drop(db);
+    let source = sources::get(&env.pool, orphan.source_id).await?;
+    let ask = Ask::new(Method::DELETE, orphan.status_url.parse()?);
+    let answer = auth::send(&env.http, &Tokens::new(&env.pool, &env.cipher, &source), ask).await?;
+    if answer.status().is_success() || matches!(answer.status().as_u16(), 404 | 410) {
+        orphan_exports::set_released(&env.pool, orphan.id).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! The worker: claims stages and runs them. It serves no HTTP.
+
+mod blob_key;
+mod environment;
+mod fhir;
+mod housekeeping;
+mod lease;
+mod load;
+mod polls;
+mod process;
+mod runner;
+mod settings;
+mod stages;
+mod tickets;
+mod work;
+
+pub use process::run;
+pub use settings::WorkerSettings;

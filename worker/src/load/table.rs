@@ -1,0 +1,266 @@
+//! Rows in Postgres' binary COPY format ("COPY", "Binary Format"), with the computed columns of each table.
+
+use bulkhead_shared::domain::resource::table_of;
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::guard::{Fields, Row};
+
+/// 2000-01-01, from which Postgres counts, in days since 1970-01-01.
+const POSTGRES_EPOCH_DAYS: i64 = 10_957;
+
+/// One FHIR table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Table {
+    pub name: &'static str,
+    /// Columns after `last_updated` and before `resource`, with their types.
+    extra: &'static [(&'static str, &'static str)],
+}
+
+impl Table {
+    /// The table of a resource type.
+    pub fn of(resource_type: &str) -> Self {
+        let name = table_of(resource_type);
+        let extra: &[_] = match name {
+            "patients" => &[("gender", "text"), ("birth_date", "date")],
+            "conditions" => &[("code", "text"), ("display", "text"), ("onset", "timestamptz")],
+            "observations" => {
+                &[("code", "text"), ("display", "text"), ("value", "double precision"), ("unit", "text"), ("effective", "timestamptz")]
+            }
+            "encounters" => &[("class", "text"), ("period_start", "timestamptz")],
+            "medication_requests" => &[("code", "text"), ("display", "text"), ("authored_on", "timestamptz")],
+            _ => &[],
+        };
+        Self { name, extra }
+    }
+
+    /// The table all types share that R4 does not know; its rows carry their type.
+    pub fn is_shared(self) -> bool {
+        self.name == "other_resources"
+    }
+
+    /// Column names, in the order of `encode`.
+    pub fn columns(self) -> String {
+        self.names_and_types().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Columns with types, for a staging table.
+    pub fn definitions(self) -> String {
+        self.names_and_types().map(|(name, kind)| format!("{name} {kind}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What makes a resource the same.
+    pub fn key(self) -> &'static str {
+        if self.is_shared() { "etl_job_id, resource_type, id" } else { "etl_job_id, id" }
+    }
+
+    fn names_and_types(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let own_type = self.is_shared().then_some(("resource_type", "text COLLATE \"C\""));
+        [("etl_job_id", "uuid")]
+            .into_iter()
+            .chain(own_type)
+            .chain([("id", "text COLLATE \"C\""), ("part_id", "bigint"), ("patient_id", "text"), ("last_updated", "timestamptz")])
+            .chain(self.extra.iter().copied())
+            .chain([("resource", "jsonb")])
+    }
+
+    /// Appends a row. With a line number in front for a staging table.
+    pub fn encode(self, row: &Row<'_>, export_id: Uuid, part_id: i64, with_line: bool, out: &mut Vec<u8>) {
+        let fields = &row.fields;
+        let columns = 6 + self.extra.len() + usize::from(self.is_shared()) + usize::from(with_line);
+        out.extend_from_slice(&u16::try_from(columns).unwrap_or(u16::MAX).to_be_bytes());
+        if with_line {
+            put(out, Some(&row.line.to_be_bytes()));
+        }
+        put(out, Some(export_id.as_bytes()));
+        if self.is_shared() {
+            put(out, Some(fields.resource_type.as_bytes()));
+        }
+        put(out, Some(fields.id.as_bytes()));
+        put(out, Some(&part_id.to_be_bytes()));
+        put(out, patient_id(fields).as_deref().map(str::as_bytes));
+        put(out, last_updated(fields).map(instant).as_ref().map(<[u8; 8]>::as_slice));
+        self.encode_extra(fields, out);
+        let length = i32::try_from(row.text.len() + 1).unwrap_or(i32::MAX);
+        out.extend_from_slice(&length.to_be_bytes());
+        // jsonb on the wire: version 1, then the text.
+        out.push(1);
+        out.extend_from_slice(row.text);
+    }
+
+    fn encode_extra(self, fields: &Fields<'_>, out: &mut Vec<u8>) {
+        match self.name {
+            "patients" => {
+                put(out, string(fields.gender).as_deref().map(str::as_bytes));
+                let days = string(fields.birth_date).and_then(|text| date(&text)).map(days);
+                put(out, days.as_ref().map(<[u8; 4]>::as_slice));
+            }
+            "conditions" => {
+                concept(fields.code, out);
+                time(fields.onset_date_time, out);
+            }
+            "observations" => {
+                concept(fields.code, out);
+                let quantity: Quantity = parse(fields.value_quantity).unwrap_or_default();
+                let value = quantity.value.filter(|v| v.is_finite()).map(f64::to_be_bytes);
+                put(out, value.as_ref().map(<[u8; 8]>::as_slice));
+                put(out, quantity.unit.as_deref().or(quantity.code.as_deref()).map(str::as_bytes));
+                time(fields.effective_date_time, out);
+            }
+            "encounters" => {
+                let class: Coding = parse(fields.class).unwrap_or_default();
+                put(out, class.code.as_deref().map(str::as_bytes));
+                let period: Period = parse(fields.period).unwrap_or_default();
+                put(out, period.start.as_deref().and_then(parse_instant).map(instant).as_ref().map(<[u8; 8]>::as_slice));
+            }
+            "medication_requests" => {
+                concept(fields.medication_codeable_concept, out);
+                time(fields.authored_on, out);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Reference {
+    reference: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    last_updated: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct CodeableConcept {
+    #[serde(default)]
+    coding: Vec<Coding>,
+    text: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Coding {
+    code: Option<String>,
+    display: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Quantity {
+    value: Option<f64>,
+    unit: Option<String>,
+    code: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Period {
+    start: Option<String>,
+}
+
+/// A computed column is a convenience: what does not have the expected shape is NULL, the resource keeps it.
+fn parse<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Option<T> {
+    serde_json::from_str(value?.get()).ok()
+}
+
+/// Text for a column; Postgres has no NUL, which the guard has refused.
+fn string(value: Option<&RawValue>) -> Option<String> {
+    parse(value)
+}
+
+/// The logical id of the patient a resource is about: `Patient/1`, absolute, or versioned (FHIR R4, "References").
+fn patient_id(fields: &Fields<'_>) -> Option<String> {
+    if fields.resource_type == "Patient" {
+        return Some(fields.id.to_string());
+    }
+    [fields.subject, fields.patient, fields.beneficiary].into_iter().find_map(|value| {
+        let reference: Reference = parse(value)?;
+        let text = reference.reference?;
+        let mut segments = text.split('/').skip_while(|segment| *segment != "Patient");
+        segments.next()?;
+        segments.next().map(str::to_owned)
+    })
+}
+
+/// `meta.lastUpdated`: what tells the newer of two versions.
+fn last_updated(fields: &Fields<'_>) -> Option<DateTime<Utc>> {
+    let meta: Meta = parse(fields.meta)?;
+    parse_instant(&meta.last_updated?)
+}
+
+/// A FHIR date or dateTime; a partial one stands for its first moment, without a zone it is UTC.
+fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Some(instant.to_utc());
+    }
+    date(text.get(..10).unwrap_or(text))?.and_hms_opt(0, 0, 0).map(|midnight| midnight.and_utc())
+}
+
+fn date(text: &str) -> Option<NaiveDate> {
+    let full = match text.len() {
+        4 => format!("{text}-01-01"),
+        7 => format!("{text}-01"),
+        _ => text.to_owned(),
+    };
+    full.parse().ok()
+}
+
+fn instant(at: DateTime<Utc>) -> [u8; 8] {
+    (at.timestamp_micros() - POSTGRES_EPOCH_DAYS * 86_400_000_000).to_be_bytes()
+}
+
+fn days(date: NaiveDate) -> [u8; 4] {
+    let since_1970 = (date - NaiveDate::default()).num_days();
+    i32::try_from(since_1970 - POSTGRES_EPOCH_DAYS).unwrap_or(0).to_be_bytes()
+}
+
+fn time(value: Option<&RawValue>, out: &mut Vec<u8>) {
+    put(out, string(value).as_deref().and_then(parse_instant).map(instant).as_ref().map(<[u8; 8]>::as_slice));
+}
+
+/// Code and display of a concept: its first coding that has a code.
+fn concept(value: Option<&RawValue>, out: &mut Vec<u8>) {
+    let concept: CodeableConcept = parse(value).unwrap_or_default();
+    let coding = concept.coding.iter().find(|coding| coding.code.is_some()).or(concept.coding.first());
+    put(out, coding.and_then(|c| c.code.as_deref()).map(str::as_bytes));
+    put(out, coding.and_then(|c| c.display.as_deref()).or(concept.text.as_deref()).map(str::as_bytes));
+}
+
+fn put(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    match value {
+        Some(bytes) => {
+            out.extend_from_slice(&i32::try_from(bytes.len()).unwrap_or(i32::MAX).to_be_bytes());
+            out.extend_from_slice(bytes);
+        }
+        None => out.extend_from_slice(&(-1i32).to_be_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partial_dates_stand_for_their_first_moment() {
+        for (text, expected) in [
+            ("2020", "2020-01-01T00:00:00Z"),
+            ("2020-03", "2020-03-01T00:00:00Z"),
+            ("2020-03-04", "2020-03-04T00:00:00Z"),
+            ("2020-03-04T05:06:07.5+02:00", "2020-03-04T03:06:07.500Z"),
+        ] {
+            assert_eq!(parse_instant(text), Some(DateTime::parse_from_rfc3339(expected).unwrap().to_utc()), "{text}");
+        }
+        assert_eq!(parse_instant("yesterday"), None);
+    }
+
+    #[test]
+    fn a_patient_is_found_in_every_form_of_reference() {
+        for reference in ["Patient/7", "https://fhir.example.org/r4/Patient/7", "Patient/7/_history/2"] {
+            let line = format!(r#"{{"resourceType":"Condition","id":"c","subject":{{"reference":"{reference}"}}}}"#);
+            let fields = crate::load::guard::check(line.as_bytes(), None).unwrap();
+            assert_eq!(patient_id(&fields).as_deref(), Some("7"), "{reference}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The runner: owns all work. It claims, runs a stage's `work`, and alone writes what came of it.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use bulkhead_shared::{
+    domain::{failure::Reason, stage::Lane},
+    queue::{self, Claim, Fence, FinishError, FreeSlots, Outcome, Snooze, StageError, Tail, Trouble, claim_best, claim_ticket},
+};
+use futures::FutureExt as _;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{environment::Environment, lease::Lease, settings::WorkerSettings, stages, work::Work};
+
+/// Control stages are short: this many run beside the transfers and loads.
+const CONTROL_SLOTS: usize = 4;
+/// How long a ticket may wait for a slot here before another process should have it.
+const TICKET_PATIENCE: Duration = Duration::from_secs(2);
+
+/// One a process.
+pub struct Runner {
+    pub env: Arc<Environment>,
+    pub lease: Lease,
+    control: Arc<Semaphore>,
+    transfer: Arc<Semaphore>,
+    load: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// Claim nothing more.
+    pub draining: CancellationToken,
+    /// Stop at once; the stages are handed back.
+    abort: CancellationToken,
+    snoozes: mpsc::Sender<(Claim, Snooze)>,
+    /// A poll may be due: look now.
+    pub polls_due: Notify,
+}
+
+impl Runner {
+    pub fn new(env: Arc<Environment>, lease: Lease, settings: &WorkerSettings, snoozes: mpsc::Sender<(Claim, Snooze)>) -> Arc<Self> {
+        Arc::new(Self {
+            env,
+            lease,
+            control: Arc::new(Semaphore::new(CONTROL_SLOTS)),
+            transfer: Arc::new(Semaphore::new(settings.transfers as usize)),
+            load: Arc::new(Semaphore::new(settings.loads as usize)),
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            snoozes,
+            polls_due: Notify::new(),
+        })
+    }
+
+    fn slots(&self, lane: Lane) -> &Arc<Semaphore> {
+        match lane {
+            Lane::Control | Lane::Poll => &self.control,
+            Lane::Transfer => &self.transfer,
+            Lane::Load => &self.load,
+        }
+    }
+
+    /// How much more this process could run.
+    pub fn free_slots(&self) -> FreeSlots {
+        let free = |lane| i64::try_from(self.slots(lane).available_permits()).unwrap_or(0);
+        FreeSlots { control: free(Lane::Control), transfer: free(Lane::Transfer), load: free(Lane::Load) }
+    }
+
+    /// A ticket came. Without a free slot it is dropped after a while: whoever frees a slot claims without a ticket, and the
+    /// sweeper of an idle process issues another.
+    pub async fn take_ticket(self: &Arc<Self>, lane: Lane, stage_id: Uuid) {
+        let Ok(Ok(permit)) = tokio::time::timeout(TICKET_PATIENCE, Arc::clone(self.slots(lane)).acquire_owned()).await else {
+            self.give_ticket_up(stage_id).await;
+            return;
+        };
+        if self.draining.is_cancelled() {
+            self.give_ticket_up(stage_id).await;
+            return;
+        }
+        match claim_ticket(&self.env.pool, self.lease.id(), lane, stage_id).await {
+            Ok(Some(claim)) => self.spawn(lane, claim, permit),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%lane, %error, "could not claim; the sweeper will issue another ticket"),
+        }
+    }
+
+    async fn give_ticket_up(&self, stage_id: Uuid) {
+        if let Err(error) = queue::forget_ticket(&self.env.pool, stage_id).await {
+            tracing::debug!(%error, "a ticket was not given up; it counts as unanswered in a minute");
+        }
+    }
+
+    /// Runs a claimed stage in a slot, then whatever else is due in its lane: a slot that is free needs no ticket.
+    fn spawn(self: &Arc<Self>, lane: Lane, claim: Claim, permit: OwnedSemaphorePermit) {
+        let runner = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let mut next = Some(claim);
+            while let Some(claim) = next {
+                runner.run(claim).await;
+                next = if runner.draining.is_cancelled() {
+                    None
+                } else {
+                    claim_best(&runner.env.pool, runner.lease.id(), lane).await.unwrap_or_else(|error| {
+                        tracing::warn!(%lane, %error, "could not claim; the sweeper will issue a ticket");
+                        None
+                    })
+                };
+            }
+            drop(permit);
+        });
+    }
+
+    /// Runs a claimed poll in a task of its own.
+    pub fn spawn_poll(self: &Arc<Self>, claim: Claim, permit: OwnedSemaphorePermit) {
+        let runner = Arc::clone(self);
+        self.tasks.spawn(async move {
+            runner.run(claim).await;
+            drop(permit);
+        });
+    }
+
+    /// One attempt of one stage, from its rows to its finish.
+    async fn run(&self, claim: Claim) {
+        let span = tracing::info_span!("stage", kind = %claim.kind, export_id = %claim.export_id, attempt = claim.attempt);
+        let worker_id = claim.worker_id;
+        tokio::select! {
+            () = self.attempt(claim).instrument(span) => {}
+            () = self.lease.lost(worker_id) => tracing::warn!("a stage was given up: this worker's lease was over"),
+            () = self.abort.cancelled() => {}
+        }
+    }
+
+    async fn attempt(&self, claim: Claim) {
+        let kind = claim.kind;
+        let stage = stages::stage(kind);
+        let fence = Fence { claim, worker_name: self.env.worker_name.clone(), max_attempts: self.env.retry.retry_max_attempts };
+        tracing::debug!("starts");
+        let worked = async {
+            let work = Work::of(&self.env, &fence).await?;
+            stage.work(&work).await
+        };
+        // A task of its own would outlive us when we are dropped; a panic is caught where it happens.
+        let worked = tokio::time::timeout(stage.time_limit(), AssertUnwindSafe(worked).catch_unwind()).await;
+        let result = match worked {
+            Ok(Ok(result)) => result,
+            Ok(Err(_panic)) => {
+                Err(StageError::Retry(Trouble::new(Reason::Internal, format!("The {kind} stage panicked."), queue::REPORT), None))
+            }
+            Err(_) => Err(StageError::Retry(
+                Trouble::new(
+                    Reason::Unreachable,
+                    format!("Timeout exceeded: the {kind} stage took longer than {} s.", stage.time_limit().as_secs()),
+                    "check the network and the server, then retry the export",
+                ),
+                None,
+            )),
+        };
+        match &result {
+            Err(StageError::Retry(trouble, _)) => tracing::warn!(error = %trouble.detail, "will be tried again"),
+            Err(StageError::Fail(trouble)) => tracing::error!(error = %trouble.detail, "failed"),
+            Err(StageError::Again(message, _)) => tracing::info!(%message, "again later"),
+            Err(StageError::Lost) => tracing::info!("taken over or cancelled meanwhile"),
+            Ok(_) => tracing::debug!("done"),
+        }
+        self.record(&fence, result).await;
+        if matches!(kind, bulkhead_shared::domain::stage::StageKind::KickOff | bulkhead_shared::domain::stage::StageKind::Poll) {
+            self.polls_due.notify_one();
+        }
+    }
+
+    /// Writes what came of it, however long Postgres is away: work that is done is not done again for that.
+    async fn record(&self, fence: &Fence, result: Result<Outcome, StageError>) {
+        let backoff = self.env.retry.backoff(fence.claim.attempt);
+        let (tail, error): (Option<Box<dyn Tail>>, Option<StageError>) = match result {
+            Ok(Outcome::Snooze(snooze)) => {
+                // The batch is written by a task that ends after us; if it is gone the sweeper takes the stage back.
+                let _ = self.snoozes.send((fence.claim.clone(), snooze)).await;
+                return;
+            }
+            Ok(Outcome::DoneIn(mut connection, tail)) => match queue::finish_in(&mut connection, fence, &*tail).await {
+                Ok(()) | Err(FinishError::Lost) => return,
+                // The commit may have gone through: then the stage is done and what follows changes nothing.
+                Err(FinishError::Sql(error)) => (None, Some(error.into())),
+            },
+            Ok(Outcome::Done(tail)) => (Some(tail), None),
+            Err(StageError::Lost) => return,
+            Err(error) => (None, Some(error)),
+        };
+        let mut error = error;
+        loop {
+            let result = match (&tail, &error) {
+                (_, Some(error)) => Err(error),
+                (Some(tail), None) => Ok(&**tail),
+                (None, None) => return,
+            };
+            match queue::finish(&self.env.pool, fence, result, backoff).await {
+                Ok(()) => return,
+                Err(FinishError::Lost) => {
+                    tracing::info!("taken over or cancelled meanwhile; its result does not count");
+                    return;
+                }
+                Err(FinishError::Sql(cause)) => match StageError::from(cause) {
+                    StageError::Again(message, delay) => {
+                        tracing::info!(%message, "the result will be written later");
+                        tokio::time::sleep(delay.min(Duration::from_secs(1))).await;
+                    }
+                    other if error.is_none() => error = Some(other),
+                    other => {
+                        tracing::error!(error = %other, "the result cannot be written; the stage stays with this worker until it ends");
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Waits for the running stages, at most so long; then stops them and hands them back, due at once, at no cost.
+    pub async fn drain(&self, grace: Duration) -> sqlx::Result<u64> {
+        self.draining.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            self.abort.cancel();
+            self.tasks.wait().await;
+        }
+        queue::hand_back(&self.env.pool, self.lease.id()).await
+    }
+}

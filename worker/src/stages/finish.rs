@@ -1,0 +1,124 @@
+//! finish: everything is settled; is it complete? Decided in the transaction that holds the export's lock, from the rows.
+
+use async_trait::async_trait;
+use bulkhead_shared::{
+    db::{
+        export_events::EventLevel,
+        export_files::{self, FileTotals},
+        exports,
+    },
+    domain::{
+        failure::{Failure, Reason},
+        finding::{Finding, FindingKind, Severity},
+        stage::StageKind,
+    },
+    queue::{Fenced, NewStage, Outcome, StageError, Tail, Written},
+};
+
+use super::Stage;
+use crate::work::Work;
+
+pub struct Finish;
+
+#[async_trait]
+impl Stage for Finish {
+    async fn work(&self, work: &Work) -> Result<Outcome, StageError> {
+        let accepted = work.export.accept_partial || work.export.accepted_at.is_some();
+        let retention = work.blob_settings().bulk_data_retention * 86_400.0;
+        Ok(Outcome::Done(Box::new(Verdict { accepted, retention })))
+    }
+}
+
+struct Verdict {
+    accepted: bool,
+    /// Seconds until the downloaded files go.
+    retention: f64,
+}
+
+#[async_trait]
+impl Tail for Verdict {
+    async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
+        let id = tx.export_id();
+        let files = export_files::totals(tx.db(), id).await?;
+        // A retry made files pending again: finish comes again when they are settled.
+        if files.iter().any(|file| file.state == "pending") {
+            return Ok(Written::Done);
+        }
+        let findings: Vec<Finding> = files.iter().flat_map(findings_of).collect();
+        let gaps: Vec<&Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        if !gaps.is_empty() && !self.accepted {
+            let more = if gaps.len() > 1 { format!(" ({} more findings)", gaps.len() - 1) } else { String::new() };
+            let failure = Failure {
+                stage: StageKind::Finish,
+                reason: Reason::Incomplete,
+                detail: format!("The export is incomplete: {}{more}", gaps[0].message),
+                remedy: "Retry it (only what is missing is read again), or accept it as it is.".to_owned(),
+            };
+            return Ok(Written::Fail(failure, findings));
+        }
+        let rows: i64 = files.iter().filter(|file| file.kind == "output").map(|file| file.rows).sum();
+        exports::complete(tx.db(), id, &findings).await?;
+        tx.tell(EventLevel::Info, &format!("Completed: {rows} resources in {} files.", files.len())).await?;
+        tx.enqueue(&[NewStage::new(StageKind::Release)]).await?;
+        tx.enqueue(&[NewStage::new(StageKind::CleanUp).after(self.retention)]).await?;
+        Ok(Written::Done)
+    }
+}
+
+/// Each gap and oddity of a file.
+fn findings_of(file: &FileTotals) -> Vec<Finding> {
+    let name = file.resource_type.as_deref().unwrap_or("untyped");
+    let finding =
+        |severity, kind, message| Finding { severity, kind, resource_type: file.resource_type.clone(), file: Some(file.n), message };
+    let mut findings = Vec::new();
+    if file.state == "failed" {
+        let error = file.error.as_deref().unwrap_or("no reason kept");
+        findings.push(finding(Severity::Error, FindingKind::FileFailed, format!("{name} file {} could not be had: {error}", file.n)));
+    } else if file.loaded_lines != file.lines {
+        let message = format!("{name} file {}: {} of its {} lines are loaded.", file.n, file.loaded_lines, file.lines);
+        findings.push(finding(Severity::Error, FindingKind::FileFailed, message));
+    }
+    if let Some(expected) = file.expected_count.filter(|expected| *expected != file.lines && file.state != "failed") {
+        let message = format!("{name} file {} holds {} resources, the server announced {expected}.", file.n, file.lines);
+        findings.push(finding(Severity::Error, FindingKind::CountMismatch, message));
+    }
+    if file.rejects > 0 {
+        let message =
+            format!("{name} file {}: {} lines could not be loaded; rejected_lines has them with their reasons.", file.n, file.rejects);
+        findings.push(finding(Severity::Error, FindingKind::RejectedLines, message));
+    }
+    if file.duplicates > 0 {
+        let message =
+            format!("{name} file {}: {} resources were there already; the newer version of each was kept.", file.n, file.duplicates);
+        findings.push(finding(Severity::Warning, FindingKind::Duplicates, message));
+    }
+    if file.kind == "deleted" && file.lines > 0 {
+        let message = format!("The server lists deletions ({} bundles); they are not applied.", file.lines);
+        findings.push(finding(Severity::Warning, FindingKind::DeletionsNotApplied, message));
+    }
+    findings.extend(outcomes_of(file));
+    findings
+}
+
+/// What the server's own OperationOutcomes say; `error` and `fatal` mean that something is missing.
+fn outcomes_of(file: &FileTotals) -> Vec<Finding> {
+    let parts = file.outcomes.as_array().into_iter().flatten();
+    parts
+        .flat_map(|part| part.as_array().into_iter().flatten())
+        .map(|outcome| {
+            let word = outcome["severity"].as_str().unwrap_or("error");
+            let severity = if matches!(word, "warning" | "information") { Severity::Warning } else { Severity::Error };
+            Finding {
+                severity,
+                kind: FindingKind::ServerOutcome,
+                resource_type: None,
+                file: Some(file.n),
+                message: format!(
+                    "The server reports {} {word} outcome(s): {}",
+                    outcome["count"].as_i64().unwrap_or(1),
+                    outcome["text"].as_str().unwrap_or("no text")
+                ),
+            }
+        })
+        .collect()
+}

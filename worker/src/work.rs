@@ -1,0 +1,199 @@
+//! What a stage may see and do while it works: its rows as they were when it was claimed, checkpoints through the fence,
+//! the FHIR server. It has no way to write to the queue's tables past the fence.
+
+use std::{sync::Arc, time::Duration};
+
+use bulkhead_shared::{
+    blob::Blobs,
+    config::{BlobSettings, RetrySettings},
+    db::{self, access_tokens, export_files, exports, fhir, file_parts, orphan_exports, sources},
+    domain::{
+        export::Export,
+        file::{ExportFile, FilePart},
+        source::Source,
+    },
+    queue::{Claim, Fence, FinishError, StageError, Tail},
+    secrets::Cipher,
+};
+use sqlx::{ConnectOptions as _, PgConnection, PgPool};
+
+use crate::{environment::Environment, fhir::http::Http};
+
+/// One attempt of one stage.
+pub struct Work {
+    env: Arc<Environment>,
+    fence: Fence,
+    pub export: Export,
+    pub source: Source,
+    file: Option<ExportFile>,
+    part: Option<FilePart>,
+}
+
+impl Work {
+    /// Reads the rows of a claim.
+    pub async fn of(env: &Arc<Environment>, fence: &Fence) -> Result<Self, StageError> {
+        let claim = &fence.claim;
+        let export = exports::get(&env.pool, claim.export_id).await?.ok_or(StageError::Lost)?;
+        let source = sources::get(&env.pool, claim.source_id).await?;
+        let file = match claim.file_id {
+            Some(id) => Some(export_files::get(&env.pool, id).await?.ok_or(StageError::Lost)?),
+            None => None,
+        };
+        let part = match claim.part_id {
+            Some(id) => Some(file_parts::get(&env.pool, id).await?.ok_or(StageError::Lost)?),
+            None => None,
+        };
+        Ok(Self { env: Arc::clone(env), fence: fence.clone(), export, source, file, part })
+    }
+
+    pub fn claim(&self) -> &Claim {
+        &self.fence.claim
+    }
+
+    /// The file of a download or load.
+    pub fn file(&self) -> Result<&ExportFile, StageError> {
+        self.file.as_ref().ok_or(StageError::Lost)
+    }
+
+    /// The part of a load.
+    pub fn part(&self) -> Result<&FilePart, StageError> {
+        self.part.as_ref().ok_or(StageError::Lost)
+    }
+
+    pub fn http(&self) -> &Http {
+        &self.env.http
+    }
+
+    pub fn blobs(&self) -> &Blobs {
+        &self.env.blobs
+    }
+
+    pub fn cipher(&self) -> &Cipher {
+        &self.env.cipher
+    }
+
+    pub fn retry(&self) -> &RetrySettings {
+        &self.env.retry
+    }
+
+    pub fn blob_settings(&self) -> &BlobSettings {
+        &self.env.blob_settings
+    }
+
+    /// Commits something in the middle of the work, if the stage is still ours. Waits while Postgres is away.
+    pub async fn checkpoint(&self, tail: &dyn Tail) -> Result<(), StageError> {
+        loop {
+            let error = match self.fence.checkpoint(&self.env.pool, tail).await {
+                Ok(()) => return Ok(()),
+                Err(FinishError::Lost) => return Err(StageError::Lost),
+                Err(FinishError::Sql(error)) => error,
+            };
+            if !db::is_away(&error) {
+                return Err(error.into());
+            }
+            tracing::info!(%error, "Postgres is away; waiting for it");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// The parts of this stage's file that are stored already.
+    pub async fn parts(&self) -> Result<Vec<FilePart>, StageError> {
+        Ok(file_parts::of_file(&self.env.pool, self.file()?.id).await?)
+    }
+
+    /// This stage's file as it is now.
+    pub async fn file_now(&self) -> Result<ExportFile, StageError> {
+        export_files::get(&self.env.pool, self.file()?.id).await?.ok_or(StageError::Lost)
+    }
+
+    /// A connection of its own for a load's COPY, named so that the next claim can find and end it.
+    pub async fn load_connection(&self) -> Result<PgConnection, StageError> {
+        let claim = self.claim();
+        let name = format!("bh:{}:{}", claim.stage_id, &claim.claim_id.to_string()[..8]);
+        let options = db::options(&self.env.database_url, &name).map_err(|e| StageError::Again(e.to_string(), Duration::from_secs(5)))?;
+        Ok(options.connect().await?)
+    }
+
+    /// Removes all FHIR rows and blobs of this export.
+    pub async fn wipe(&self) -> Result<(u64, u64), StageError> {
+        let rows = fhir::delete_export(&self.env.pool, self.export.id).await?;
+        let blobs = self.wipe_blobs().await?;
+        Ok((rows, blobs))
+    }
+
+    /// Removes all blobs of this export.
+    pub async fn wipe_blobs(&self) -> Result<u64, StageError> {
+        self.blobs()
+            .delete_prefix(&crate::blob_key::of_export(self.export.id))
+            .await
+            .map_err(|e| StageError::Again(e.to_string(), Duration::from_secs(60)))
+    }
+
+    /// A status URL that came too late to be kept in its export.
+    pub async fn orphan(&self, status_url: &str) -> Result<(), StageError> {
+        Ok(orphan_exports::add(&self.env.pool, self.source.id, self.export.id, status_url).await?)
+    }
+
+    /// Access to the token store, which has rows of its own.
+    pub fn tokens(&self) -> Tokens<'_> {
+        Tokens { pool: &self.env.pool, cipher: &self.env.cipher, source: &self.source }
+    }
+}
+
+/// The access token of a source: reads and writes its row only.
+pub struct Tokens<'w> {
+    pool: &'w PgPool,
+    cipher: &'w Cipher,
+    pub source: &'w Source,
+}
+
+impl<'w> Tokens<'w> {
+    pub fn new(pool: &'w PgPool, cipher: &'w Cipher, source: &'w Source) -> Self {
+        Self { pool, cipher, source }
+    }
+
+    pub async fn secret(&self) -> Result<Vec<u8>, StageError> {
+        use bulkhead_shared::{domain::failure::Reason, queue::Trouble};
+        let secret = sources::secret(self.pool, self.cipher, self.source.id).await?;
+        match secret {
+            Ok(Some(secret)) => Ok(secret),
+            Ok(None) => Err(StageError::Fail(Trouble::new(
+                Reason::Internal,
+                "The source has no credentials.",
+                "submit the export again with its credentials",
+            ))),
+            Err(error) => Err(StageError::Fail(Trouble::new(
+                Reason::Internal,
+                format!("The source's credentials cannot be opened: {error}."),
+                "start the worker with the secret key they were sealed with, or submit the export again with its credentials",
+            ))),
+        }
+    }
+
+    pub async fn current(&self) -> Result<Option<access_tokens::AccessToken>, StageError> {
+        Ok(access_tokens::current(self.pool, self.cipher, self.source.id).await?)
+    }
+
+    pub async fn take_minting(&self, minter: uuid::Uuid) -> Result<Option<i64>, StageError> {
+        Ok(access_tokens::take_minting(self.pool, self.source.id, minter).await?)
+    }
+
+    pub async fn store(
+        &self,
+        minter: uuid::Uuid,
+        version: i64,
+        token: &str,
+        scope: Option<&str>,
+        usable: Duration,
+    ) -> Result<bool, StageError> {
+        Ok(access_tokens::store(self.pool, self.cipher, self.source.id, minter, version, token, scope, usable).await?)
+    }
+
+    pub async fn give_up_minting(&self, minter: uuid::Uuid) -> Result<(), StageError> {
+        Ok(access_tokens::give_up_minting(self.pool, self.source.id, minter).await?)
+    }
+
+    pub async fn invalidate(&self, version: i64) -> Result<(), StageError> {
+        Ok(access_tokens::invalidate(self.pool, self.source.id, version).await?)
+    }
+}
