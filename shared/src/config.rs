@@ -85,6 +85,14 @@ pub struct BlobSettings {
     pub bulk_data_retention: f64,
 }
 
+impl BlobSettings {
+    /// The retention in seconds.
+    #[must_use]
+    pub fn retention_seconds(&self) -> f64 {
+        self.bulk_data_retention * 86_400.0
+    }
+}
+
 /// The key that seals secrets in the database.
 #[derive(Debug, Clone, Args)]
 pub struct SecretSettings {

@@ -56,7 +56,10 @@ impl Cipher {
     pub fn from_base64(text: &str) -> Result<Self, SecretError> {
         let key: [u8; 32] = STANDARD.decode(text.trim()).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(SecretError::Malformed)?;
         let digest = Sha256::digest(key);
-        Ok(Self { cipher: Aes256Gcm::new(&key.into()), key_id: digest[..4].iter().map(|byte| format!("{byte:02x}")).collect() })
+        Ok(Self {
+            cipher: Aes256Gcm::new(&key.into()),
+            key_id: format!("{:08x}", u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])),
+        })
     }
 
     /// From a file that only its owner may read.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bulkhead_shared::{
     db::{orphan_exports, sources, workers},
-    queue::{purge, sweep},
+    queue::{clean_up_failed, purge, sweep},
 };
 use reqwest::Method;
 use tokio::time::{self, Instant};
@@ -59,6 +59,9 @@ pub async fn clean_regularly(runner: Arc<Runner>) {
             Ok(rows) if rows > 0 => tracing::debug!(rows, "purged"),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the purge failed; trying again"),
+        }
+        if let Err(error) = clean_up_failed(&runner.env.pool, runner.env.blob_settings.retention_seconds()).await {
+            tracing::warn!(%error, "the clean-up of failed exports could not be scheduled; trying again");
         }
         if let Err(error) = release_orphan(&runner).await {
             tracing::warn!(%error, "an orphaned export could not be released; trying again later");

@@ -50,10 +50,10 @@ pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
     let stop_tickets = CancellationToken::new();
 
     let mut deliveries = tokio::task::JoinSet::new();
+    // Each lane's LISTEN pins a connection for good; two more fetch and acknowledge.
+    let listen = db::pool(url, "bulkhead-tickets", 5)?;
     for lane in Lane::TICKETED {
-        // Each pubsub pins a connection of its pool for good.
-        let listen = db::pool(url, "bulkhead-tickets", 3)?;
-        deliveries.spawn(tickets::deliver(lane, listen, Arc::clone(&runner), name.clone(), stop_tickets.clone()));
+        deliveries.spawn(tickets::deliver(lane, listen.clone(), Arc::clone(&runner), name.clone(), stop_tickets.clone()));
     }
     tokio::spawn(polls::claim_due(Arc::clone(&runner)));
     tokio::spawn(housekeeping::sweep_regularly(Arc::clone(&runner)));

@@ -68,10 +68,6 @@ impl Work {
         &self.env.blobs
     }
 
-    pub fn cipher(&self) -> &Cipher {
-        &self.env.cipher
-    }
-
     pub fn retry(&self) -> &RetrySettings {
         &self.env.retry
     }

@@ -152,3 +152,40 @@ pub async fn totals(db: &mut PgConnection, export_id: Uuid) -> sqlx::Result<Vec<
     .fetch_all(db)
     .await
 }
+
+/// A file as its export's reader sees it, with the sums of its parts.
+#[derive(Debug)]
+pub struct FileListed {
+    pub n: i32,
+    pub resource_type: Option<String>,
+    pub kind: String,
+    pub url: String,
+    pub state: String,
+    pub expected_count: Option<i64>,
+    pub lines: i64,
+    pub bytes: i64,
+    pub error: Option<String>,
+    pub parts: i64,
+    pub parts_loaded: i64,
+    pub rows: i64,
+    pub duplicates: i64,
+    pub rejects: i64,
+}
+
+/// Every file of an export, in the manifest's order.
+pub async fn list(db: impl PgExecutor<'_>, export_id: Uuid) -> sqlx::Result<Vec<FileListed>> {
+    sqlx::query_as!(
+        FileListed,
+        r#"SELECT f.n, f.resource_type, f.kind, f.url, f.state, f.expected_count, f.lines, f.bytes, f.error,
+                  coalesce(p.parts, 0) AS "parts!", coalesce(p.loaded, 0) AS "parts_loaded!", coalesce(p.rows, 0) AS "rows!",
+                  coalesce(p.duplicates, 0) AS "duplicates!", coalesce(p.rejects, 0) AS "rejects!"
+             FROM bulkhead.export_files f
+             LEFT JOIN (SELECT file_id, count(*) AS parts, count(*) FILTER (WHERE state = 'loaded') AS loaded,
+                               sum(rows)::bigint AS rows, sum(duplicates)::bigint AS duplicates, sum(rejects)::bigint AS rejects
+                          FROM bulkhead.file_parts WHERE export_id = $1 GROUP BY file_id) p ON p.file_id = f.id
+            WHERE f.export_id = $1 ORDER BY f.n"#,
+        export_id
+    )
+    .fetch_all(db)
+    .await
+}

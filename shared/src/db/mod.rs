@@ -9,6 +9,7 @@ pub mod file_parts;
 pub mod orphan_exports;
 pub mod rejected_lines;
 pub mod sources;
+pub mod stages;
 pub mod workers;
 
 use std::time::Duration;
@@ -96,7 +97,7 @@ pub async fn check_version(pool: &PgPool) -> Result<(), DatabaseError> {
     let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM bulkhead._sqlx_migrations WHERE success")
         .fetch_one(pool)
         .await
-        .or_else(|e| match e.as_database_error().and_then(|e| e.code()).as_deref() {
+        .or_else(|e| match e.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
             // No such table, no such schema: nothing was migrated yet.
             Some("42P01" | "3F000") => Ok(0),
             _ => Err(e),

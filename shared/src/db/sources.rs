@@ -91,3 +91,8 @@ pub async fn secret(db: &PgPool, cipher: &Cipher, id: Uuid) -> sqlx::Result<Resu
     };
     Ok(cipher.open(&Sealed { bytes, key_id }, &place(id)).map(Some))
 }
+
+/// A source's base URL, in the caller's transaction.
+pub async fn base_url(db: impl sqlx::PgExecutor<'_>, id: Uuid) -> sqlx::Result<String> {
+    sqlx::query_scalar!("SELECT base_url FROM bulkhead.sources WHERE id = $1", id).fetch_one(db).await
+}

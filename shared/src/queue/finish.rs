@@ -100,7 +100,7 @@ impl From<sqlx::Error> for StageError {
         if crate::db::is_away(&error) {
             return Self::Again(format!("Postgres is away: {error}"), Duration::from_secs(1));
         }
-        let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
         match code.as_str() {
             "40P01" | "40001" => Self::Again("a deadlock in Postgres".to_owned(), Duration::from_millis(100)),
             "53100" | "53200" => Self::Again(format!("Postgres is out of space or memory ({code})"), Duration::from_secs(30)),

@@ -2,6 +2,20 @@
 
 use sqlx::PgPool;
 
+/// Schedules the clean-up of exports that failed so many seconds ago and were not retried since: their own stages are dead.
+pub async fn clean_up_failed(pool: &PgPool, retention: f64) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "INSERT INTO bulkhead.stages (id, export_id, source_id, kind, lane, max_attempts)
+         SELECT gen_random_uuid(), e.id, e.source_id, 'clean_up', 'control', 20 FROM bulkhead.exports e
+          WHERE e.state = 'failed' AND e.cleaned_at IS NULL AND e.finished_at < clock_timestamp() - make_interval(secs => $1)
+         ON CONFLICT (export_id, kind, coalesce(file_id, 0), coalesce(part_id, 0)) WHERE state IN ('ready', 'running', 'dead') DO NOTHING",
+        retention
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// One purge; bounded, so that no transaction is long. Returns how many rows went.
 pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
     let tickets = sqlx::query!(

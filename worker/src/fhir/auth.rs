@@ -128,7 +128,7 @@ async fn mint(http: &Http, tokens: &Tokens<'_>) -> Result<Minted, StageError> {
     if (theirs - ours).abs() > chrono::Duration::seconds(30) {
         tracing::info!(skew_seconds = (theirs - ours).num_seconds(), "the server's clock differs; asking again by its clock");
         let answer = request(http, tokens, &url, &key, theirs).await?;
-        return read(http, answer).await?.map_err(|refusal| refusal.into_error());
+        return read(http, answer).await?.map_err(Refused::into_error);
     }
     Err(refusal.into_error())
 }

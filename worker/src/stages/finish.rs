@@ -24,7 +24,7 @@ pub struct Finish;
 impl Stage for Finish {
     async fn work(&self, work: &Work) -> Result<Outcome, StageError> {
         let accepted = work.export.accept_partial || work.export.accepted_at.is_some();
-        let retention = work.blob_settings().bulk_data_retention * 86_400.0;
+        let retention = work.blob_settings().retention_seconds();
         Ok(Outcome::Done(Box::new(Verdict { accepted, retention })))
     }
 }
@@ -54,10 +54,14 @@ impl Tail for Verdict {
                 detail: format!("The export is incomplete: {}{more}", gaps[0].message),
                 remedy: "Retry it (only what is missing is read again), or accept it as it is.".to_owned(),
             };
+            tx.enqueue(&[NewStage::new(StageKind::CleanUp).after(self.retention)]).await?;
             return Ok(Written::Fail(failure, findings));
         }
         let rows: i64 = files.iter().filter(|file| file.kind == "output").map(|file| file.rows).sum();
-        exports::complete(tx.db(), id, &findings).await?;
+        if !exports::complete(tx.db(), id, &findings).await? {
+            // Ended already, by an earlier run.
+            return Ok(Written::Done);
+        }
         tx.tell(EventLevel::Info, &format!("Completed: {rows} resources in {} files.", files.len())).await?;
         tx.enqueue(&[NewStage::new(StageKind::Release)]).await?;
         tx.enqueue(&[NewStage::new(StageKind::CleanUp).after(self.retention)]).await?;

@@ -153,9 +153,9 @@ impl Tail for Intent {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
         if self.0 {
-            exports::set_intent(tx.db(), id).await?
+            exports::set_intent(tx.db(), id).await?;
         } else {
-            exports::clear_intent(tx.db(), id).await?
+            exports::clear_intent(tx.db(), id).await?;
         }
         Ok(Written::Done)
     }

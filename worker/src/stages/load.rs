@@ -11,13 +11,13 @@ use bulkhead_shared::{
         file_parts::{self, LoadCounts},
         rejected_lines::{self, Rejected},
     },
-    domain::file::{FileKind, FilePart},
+    domain::file::{FileKind, FilePart, PartState},
     queue::{Fenced, Outcome, StageError, Tail, Written},
 };
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-use super::Stage;
+use super::{Nothing, Stage};
 use crate::{
     load::{
         careful,
@@ -37,6 +37,9 @@ impl Stage for Load {
     async fn work(&self, work: &Work) -> Result<Outcome, StageError> {
         let part = work.part()?;
         let file = work.file()?;
+        if part.state == PartState::Loaded {
+            return Ok(Outcome::Done(Box::new(Nothing)));
+        }
         let bytes = match work.blobs().get(&part.blob_key).await {
             Ok(bytes) if Sha256::digest(&bytes)[..] == part.sha256[..] => bytes,
             Ok(_) | Err(BlobError::Missing) => return Ok(Outcome::Done(Box::new(Lost { part_id: part.id, file_id: file.id }))),
@@ -154,7 +157,7 @@ async fn begin(db: &mut PgConnection, work: &Work, part: &FilePart, tables: &BTr
 }
 
 fn is_duplicate(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == "23505")
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "23505")
 }
 
 /// Rows, counts and rejects of a part, in the transaction of its COPY.

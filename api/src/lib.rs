@@ -1,0 +1,44 @@
+//! The HTTP API: takes exports in, tells how they are, and lets people act on them. It never calls out; what it
+//! hands to the workers is a row and a stage, committed together.
+
+mod answer;
+mod canonical;
+mod headers;
+mod hosts;
+mod problem;
+mod request;
+mod routes;
+mod serve;
+mod settings;
+mod story;
+mod submit;
+
+use bulkhead_shared::{domain::outgoing::OutgoingRules, secrets::Cipher};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+pub use hosts::Hosts;
+pub use routes::router;
+pub use serve::serve;
+pub use settings::{ApiAuth, ApiSettings};
+
+/// What the routes work with.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    pub pool: PgPool,
+    pub cipher: Cipher,
+    pub rules: OutgoingRules,
+    /// Of the stages it enqueues (RETRY_MAX_ATTEMPTS).
+    pub max_attempts: i32,
+    pub hosts: Hosts,
+    /// Cancelled when the service stops: nobody is kept waiting then.
+    pub stopping: CancellationToken,
+}
+
+impl ApiState {
+    /// Answers to loopback names only; see [`Hosts`].
+    #[must_use]
+    pub fn new(pool: PgPool, cipher: Cipher, rules: OutgoingRules, max_attempts: i32) -> Self {
+        Self { pool, cipher, rules, max_attempts, hosts: Hosts::default(), stopping: CancellationToken::new() }
+    }
+}

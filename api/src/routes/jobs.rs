@@ -1,0 +1,198 @@
+//! `GET /api/bulk-data/jobs`: the exports, newest first, page by page.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bulkhead_shared::{
+    db::exports::{self, Filter, Listed},
+    domain::export::ExportState,
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use url::{Url, form_urlencoded};
+use uuid::Uuid;
+
+use crate::{
+    ApiState,
+    answer::Links,
+    problem::{Kind, Problem},
+    request::group_segment,
+};
+
+const DEFAULT_LIMIT: i64 = 50;
+const LARGEST_LIMIT: i64 = 500;
+
+#[derive(Serialize)]
+pub struct Page {
+    jobs: Vec<Job>,
+    /// The next page's URL.
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the guide's words")]
+struct Job {
+    job_id: Uuid,
+    status: &'static str,
+    level: String,
+    group_id: Option<String>,
+    fhir_server_url: String,
+    resource_types: Vec<String>,
+    records_loaded: i64,
+    files: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    created_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+    links: Links,
+}
+
+pub async fn list(State(state): State<Arc<ApiState>>, RawQuery(query): RawQuery) -> Result<Json<Page>, Problem> {
+    let query = Query::parse(query.as_deref().unwrap_or_default())?;
+    let filter =
+        Filter { states: query.states.as_deref(), group_id: query.group.as_deref(), base_url: query.source.as_deref(), after: query.after };
+    // One more than asked for tells whether there is a next page.
+    let mut listed = exports::page(&state.pool, &filter, query.limit + 1).await?;
+    let more = i64::try_from(listed.len()).unwrap_or(i64::MAX) > query.limit;
+    if more {
+        listed.pop();
+    }
+    let next = listed.last().filter(|_| more).map(|last| query.next(last));
+    let jobs = listed.into_iter().map(job).collect::<Result<_, _>>()?;
+    Ok(Json(Page { jobs, next }))
+}
+
+fn job(listed: Listed) -> Result<Job, Problem> {
+    let unknown = |word| Problem::from(sqlx::Error::from(word));
+    let state: ExportState = listed.state.parse().map_err(unknown)?;
+    let reason = listed.failure_reason.map(|reason| reason.parse()).transpose().map_err(unknown)?;
+    Ok(Job {
+        job_id: listed.id,
+        status: state.on_the_wire(),
+        level: listed.level,
+        group_id: listed.group_id,
+        fhir_server_url: listed.base_url,
+        resource_types: listed.resource_types,
+        records_loaded: listed.rows,
+        files: listed.files,
+        waits_for: listed.waits_for,
+        error: listed.failure_detail,
+        created_at: listed.created_at,
+        finished_at: listed.finished_at,
+        links: Links::of(listed.id, state, reason),
+    })
+}
+
+/// The query, checked.
+struct Query {
+    states: Option<Vec<String>>,
+    group: Option<String>,
+    source: Option<String>,
+    limit: i64,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    /// As given, without `after`: the next page asks the same.
+    given: Vec<(String, String)>,
+}
+
+impl Query {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let mut query = Self { states: None, group: None, source: None, limit: DEFAULT_LIMIT, after: None, given: Vec::new() };
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            match name.as_ref() {
+                "status" => query.states = Some(states(&value)?),
+                "group" => query.group = Some(group_segment(&value)),
+                "source" => query.source = Some(source(&value)),
+                "limit" => query.limit = limit(&value)?,
+                "after" => query.after = Some(read_cursor(&value)?),
+                _ => return Err(unknown(&name)),
+            }
+            if name != "after" {
+                query.given.push((name.into_owned(), value.into_owned()));
+            }
+        }
+        Ok(query)
+    }
+
+    fn next(&self, last: &Listed) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.given).append_pair("after", &cursor(last.created_at, last.id));
+        format!("/api/bulk-data/jobs?{}", query.finish())
+    }
+}
+
+fn unknown(name: &str) -> Problem {
+    let shown: String = name.chars().take(60).collect();
+    Problem::new(Kind::UnknownField, format!("unknown query parameter {shown:?}; known ones are status, group, source, limit, after."))
+}
+
+/// The states behind a word of the wire.
+fn states(word: &str) -> Result<Vec<String>, Problem> {
+    let states: Vec<String> =
+        ExportState::ALL.iter().filter(|state| state.on_the_wire() == word).map(|state| state.as_str().to_owned()).collect();
+    if states.is_empty() {
+        return Err(Problem::invalid("status must be one of queued, in-progress, downloading, loading, completed, failed, cancelled."));
+    }
+    Ok(states)
+}
+
+/// A base URL as sources keep it.
+fn source(text: &str) -> String {
+    let url = Url::parse(text.trim()).map_or_else(|_| text.trim().to_owned(), String::from);
+    url.trim_end_matches('/').replace('\0', "")
+}
+
+fn limit(text: &str) -> Result<i64, Problem> {
+    text.parse()
+        .ok()
+        .filter(|limit| (1..=LARGEST_LIMIT).contains(limit))
+        .ok_or_else(|| Problem::invalid(format!("limit must be a number from 1 to {LARGEST_LIMIT}.")))
+}
+
+/// Where a page ends, opaque to clients.
+fn cursor(created_at: DateTime<Utc>, id: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode([&created_at.timestamp_micros().to_be_bytes()[..], id.as_bytes()].concat())
+}
+
+fn read_cursor(text: &str) -> Result<(DateTime<Utc>, Uuid), Problem> {
+    let read = || {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (at, id) = bytes.split_at_checked(8)?;
+        let at = DateTime::from_timestamp_micros(i64::from_be_bytes(at.try_into().ok()?))?;
+        Some((at, Uuid::from_slice(id).ok()?))
+    };
+    read().ok_or_else(|| Problem::invalid("after is not a cursor of this list; follow `next` as it was given, or start without after."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_went() {
+        let at = DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap();
+        let id = Uuid::now_v7();
+        assert_eq!(read_cursor(&cursor(at, id)).unwrap(), (at, id));
+        assert!(read_cursor("AAAA").is_err());
+    }
+
+    #[test]
+    fn the_next_page_asks_the_same() {
+        let query = Query::parse("status=in-progress&group=a%20b&limit=2&after=").err();
+        assert!(query.is_some(), "an empty cursor is refused");
+        let query = Query::parse("status=in-progress&group=a%20b&limit=2").unwrap();
+        assert_eq!(query.states.unwrap(), ["kicking_off", "in_progress"]);
+        assert_eq!(query.group.unwrap(), "a%20b");
+        assert_eq!(query.given.len(), 3);
+    }
+
+    #[test]
+    fn unknown_parameters_are_refused_by_name() {
+        assert!(Query::parse("page=2").err().unwrap().detail.contains("\"page\""));
+    }
+}

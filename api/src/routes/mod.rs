@@ -1,0 +1,131 @@
+//! One HTTP resource, one file.
+
+mod health;
+mod jobs;
+mod kick_off;
+mod operations;
+mod resume;
+mod status;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, FromRequest as _, MatchedPath, Request},
+    http::{HeaderValue, Response, StatusCode, header},
+    middleware,
+    response::IntoResponse,
+    routing::{get, post},
+};
+use bulkhead_shared::domain::outgoing::without_query;
+use serde_json::Value;
+use tower::ServiceBuilder;
+use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+use tracing::Span;
+use uuid::Uuid;
+
+use crate::{
+    ApiState, hosts,
+    problem::{Kind, Problem},
+    request,
+};
+
+/// A key, its certificate chain and a long list of patients fit well.
+const LARGEST_BODY: usize = 1024 * 1024;
+const SLOWEST_BODY: Duration = Duration::from_secs(30);
+
+/// The whole API.
+pub fn router(state: ApiState) -> Router {
+    let state = Arc::new(state);
+    let around = ServiceBuilder::new()
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_request(())
+                .on_response(|response: &Response<_>, latency: Duration, _: &Span| {
+                    let millis = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+                    tracing::debug!(status = response.status().as_u16(), millis, "answered");
+                })
+                // Problems are logged where they are made, with their cause.
+                .on_failure(()),
+        )
+        .map_response(harden)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), hosts::guard))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY));
+    Router::new()
+        .route("/api/bulk-data/kick-off", post(kick_off::submit))
+        .route("/api/bulk-data/resume", post(resume::resume))
+        .route("/api/bulk-data/status/{job_id}", get(status::read))
+        .route("/api/bulk-data/jobs", get(jobs::list))
+        .route("/api/bulk-data/jobs/{job_id}", get(status::read).delete(operations::delete))
+        .route("/api/bulk-data/jobs/{job_id}/retry", post(operations::retry))
+        .route("/api/bulk-data/jobs/{job_id}/cancel", post(operations::cancel))
+        .route("/api/bulk-data/jobs/{job_id}/accept", post(operations::accept))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(around)
+        .with_state(state)
+}
+
+/// Method and route, never the path as sent or its query.
+fn span(request: &Request) -> Span {
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+    tracing::info_span!("api", method = %request.method(), route)
+}
+
+/// What is told is about patients' data: no cache keeps it, no browser guesses what it is.
+fn harden<B>(mut response: Response<B>) -> Response<B> {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    let said = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
+    Problem::internal(format!("panic: {}", said.unwrap_or_default())).into_response()
+}
+
+async fn nothing_here(request: Request) -> Problem {
+    let path = without_query(request.uri().path());
+    Problem::new(
+        Kind::NotFound,
+        format!("{path} is not part of this API; it begins at /api/bulk-data/kick-off, .../status/{{job_id}} and .../jobs."),
+    )
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    Problem::new(Kind::MethodNotAllowed, format!("{} is not offered here; the Allow header lists what is.", request.method()))
+}
+
+/// The body as JSON, whatever its Content-Type says.
+async fn json_body(request: Request) -> Result<Value, Problem> {
+    let body = match tokio::time::timeout(SLOWEST_BODY, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return Err(Problem::new(Kind::BodyTooLarge, "The body is larger than 1 MiB; send only the fields of an export."));
+        }
+        Ok(Err(_)) => return Err(Problem::invalid("The body broke off; send it again.")),
+        Err(_) => return Err(Problem::new(Kind::BodyTooSlow, "The body took longer than 30 seconds; send it again.")),
+    };
+    request::read_json(&body)
+}
+
+/// A job's id as it stands in a path.
+fn job_id(text: &str) -> Result<Uuid, Problem> {
+    text.parse()
+        .map_err(|_| Problem::invalid("The job id is not a UUID; use the job_id that kick-off answered, or see /api/bulk-data/jobs."))
+}
+
+fn no_such_job(id: Uuid) -> Problem {
+    Problem::new(Kind::NotFound, format!("There is no job {id}; /api/bulk-data/jobs lists those there are."))
+}
+
+fn being_deleted(id: Uuid) -> Problem {
+    Problem::new(Kind::NotFound, format!("Job {id} is being deleted; /api/bulk-data/jobs lists those that stay."))
+}

@@ -1,0 +1,76 @@
+//! `POST /api/bulk-data/jobs/{id}/retry`, `/cancel`, `/accept`, and `DELETE /api/bulk-data/jobs/{id}`: the database's own
+//! functions, the same that operators use in psql.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use bulkhead_shared::db::exports::{self, Operation};
+use uuid::Uuid;
+
+use super::{being_deleted, job_id, no_such_job};
+use crate::{
+    ApiState,
+    answer::Answer,
+    problem::{Kind, Problem},
+};
+
+/// A deadlock with a finishing stage ends one of the two; the operation is simply run again.
+const TRIES: usize = 4;
+
+pub async fn retry(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
+    operate(&state, Operation::Retry, &id).await
+}
+
+pub async fn cancel(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
+    operate(&state, Operation::Cancel, &id).await
+}
+
+pub async fn accept(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
+    operate(&state, Operation::Accept, &id).await
+}
+
+pub async fn delete(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
+    operate(&state, Operation::Delete, &id).await
+}
+
+async fn operate(state: &ApiState, operation: Operation, id: &str) -> Result<Response, Problem> {
+    let id = job_id(id)?;
+    if operation != Operation::Delete {
+        let export = exports::get(&state.pool, id).await?.ok_or_else(|| no_such_job(id))?;
+        if export.delete_requested_at.is_some() {
+            return Err(being_deleted(id));
+        }
+    }
+    run(state, operation, id).await?;
+    // Gone already: a worker was quick to delete it.
+    let Some(export) = exports::get(&state.pool, id).await? else { return Err(no_such_job(id)) };
+    let mut answer = Answer::from(export);
+    if operation == Operation::Delete {
+        answer.message = Some("Its rows and files are being deleted.".to_owned());
+        return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
+    }
+    Ok(Json(answer).into_response())
+}
+
+async fn run(state: &ApiState, operation: Operation, id: Uuid) -> Result<(), Problem> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let Err(error) = exports::operate(&state.pool, operation, id).await else { return Ok(()) };
+        let Some(refusal) = error.as_database_error() else { return Err(error.into()) };
+        match refusal.code().as_deref() {
+            Some("40P01" | "40001") if tries < TRIES => {}
+            Some("P0002") => return Err(no_such_job(id)),
+            Some("55000") => {
+                let detail = format!("{}. Its state is at /api/bulk-data/status/{id}.", refusal.message());
+                return Err(Problem::new(Kind::Conflict, detail));
+            }
+            _ => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The service's life: checks, listeners, and an orderly end.
+
+use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+
+use anyhow::Context as _;
+use bulkhead_shared::db;
+use sqlx::postgres::PgPoolOptions;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{ApiSettings, ApiState, Hosts, router, story};
+
+/// Nothing here holds a connection for longer than a statement or a short transaction.
+const CONNECTIONS: u32 = 12;
+/// Shorter than the guide's script waits for a status (10 s): it shall read why.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Requests under way get this long to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn serve(settings: ApiSettings) -> anyhow::Result<()> {
+    settings.check_listeners()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let state = state(&settings).await?;
+    let listeners = bind(&settings.listen).await?;
+    let stopping = state.stopping.clone();
+    let story = tokio::spawn(story::log(state.pool.clone(), stopping.clone()));
+    let mut servers = start(listeners, &state);
+    tracing::info!(listen = %addresses(&settings.listen), "the API serves");
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        Some(ended) = servers.join_next() => ended.context("a listener broke")??,
+    }
+    tracing::info!("stopping: requests under way are answered");
+    stopping.cancel();
+    let drained = tokio::time::timeout(GRACE, async {
+        while servers.join_next().await.is_some() {}
+        let _ = story.await;
+    });
+    if drained.await.is_err() {
+        tracing::warn!("some requests took too long and were dropped");
+    }
+    Ok(())
+}
+
+async fn state(settings: &ApiSettings) -> anyhow::Result<ApiState> {
+    let url = &settings.database.database_url;
+    let cipher = settings.secrets.cipher()?;
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .connect_lazy_with(db::options(url, "bulkhead-api")?);
+    db::check_connection(&pool, url).await?;
+    db::check_version(&pool).await?;
+    Ok(ApiState {
+        pool,
+        cipher,
+        rules: settings.outgoing.rules(),
+        max_attempts: settings.retry.retry_max_attempts,
+        hosts: Hosts::new(&settings.listen, &settings.allowed_hosts),
+        stopping: CancellationToken::new(),
+    })
+}
+
+async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(TcpListener::bind(address).await.map_err(|error| in_words(*address, &error))?);
+    }
+    Ok(listeners)
+}
+
+fn in_words(address: SocketAddr, error: &std::io::Error) -> anyhow::Error {
+    let (ip, port) = (address.ip(), address.port());
+    match error.kind() {
+        ErrorKind::AddrInUse => anyhow::anyhow!(
+            "port {port} of {ip} is taken by another program; stop that one (`lsof -i :{port}` names it), or choose other ports with API_LISTEN or --listen"
+        ),
+        ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("port {port} of {ip} is not ours to open; choose one above 1023 with API_LISTEN or --listen")
+        }
+        ErrorKind::AddrNotAvailable => {
+            anyhow::anyhow!("{ip} is not an address of this machine; correct API_LISTEN or --listen")
+        }
+        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose other addresses with API_LISTEN or --listen"),
+    }
+}
+
+fn start(listeners: Vec<TcpListener>, state: &ApiState) -> JoinSet<std::io::Result<()>> {
+    let app = router(state.clone());
+    let mut servers = JoinSet::new();
+    for listener in listeners {
+        let stopping = state.stopping.clone();
+        let server = axum::serve(listener, app.clone()).with_graceful_shutdown(stopping.cancelled_owned());
+        servers.spawn(async move { server.await });
+    }
+    servers
+}
+
+fn addresses(listen: &[SocketAddr]) -> String {
+    listen.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(", ")
+}

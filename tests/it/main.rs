@@ -1,0 +1,18 @@
+//! The tests: one file a behaviour. Each is a sentence.
+
+mod contract;
+mod fault_walk;
+mod walk;
+
+use bulkhead_tests::{SandboxConfig, Setup};
+
+/// A small open server with a few hundred patients' worth of nothing: quick, and real.
+fn setup() -> Setup {
+    Setup {
+        sandbox: SandboxConfig { scale: 0.05, ..SandboxConfig::default() },
+        workers: 1,
+        settings: Vec::new(),
+        own_postgres: false,
+        program: env!("CARGO_BIN_EXE_bulkhead-test-worker"),
+    }
+}

@@ -1,0 +1,11 @@
+//! The harness: a real Postgres, the real router, real worker processes, and the sandbox as the FHIR server.
+
+pub mod app;
+pub mod database;
+pub mod rows;
+pub mod worker;
+
+pub use app::{App, Setup};
+pub use bulkhead_sandbox::{Sandbox, SandboxConfig};
+pub use database::Database;
+pub use worker::Worker;
