@@ -1,6 +1,8 @@
 -- A FHIR server as one client sees it: base URL, client and key. Found again by these three.
 CREATE TABLE bulkhead.sources (
     id             uuid PRIMARY KEY,
+    -- SHA-256 over base URL, kind of auth, client and key: a client_id may hold a whole JWKS, longer than an index takes.
+    identity       bytea NOT NULL UNIQUE,
     base_url       text NOT NULL,
     auth           text NOT NULL CHECK (auth IN ('open', 'bearer', 'smart')),
     client_id      text NOT NULL DEFAULT '',
@@ -21,4 +23,3 @@ CREATE TABLE bulkhead.sources (
     CHECK ((secret IS NULL) = (secret_key_id IS NULL)),
     CHECK (auth <> 'smart' OR (token_url IS NOT NULL AND client_id <> ''))
 );
-CREATE UNIQUE INDEX sources_identity ON bulkhead.sources (base_url, auth, client_id, thumbprint);

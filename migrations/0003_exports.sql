@@ -59,4 +59,5 @@ CREATE INDEX exports_failed ON bulkhead.exports (finished_at DESC) WHERE state =
 CREATE INDEX exports_live_same ON bulkhead.exports (same_as)
     WHERE state NOT IN ('completed', 'failed', 'cancelled');
 CREATE INDEX exports_waiting ON bulkhead.exports (waits_for) WHERE waits_for IS NOT NULL;
-CREATE UNIQUE INDEX exports_status_url ON bulkhead.exports (source_id, status_url) WHERE status_url IS NOT NULL;
+-- A status URL may be longer than an index takes.
+CREATE UNIQUE INDEX exports_status_url ON bulkhead.exports (source_id, md5(status_url)) WHERE status_url IS NOT NULL;

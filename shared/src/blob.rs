@@ -1,15 +1,21 @@
 //! Where parts are kept between download and load. Rows say what exists; nothing here lists a folder
 //! but the clean-up of a whole export.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem, path::Path as Key};
+use uuid::Uuid;
 
 /// The store. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Blobs(Arc<dyn ObjectStore>);
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+    folder: PathBuf,
+}
 
 /// Why a blob could not be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -43,13 +49,13 @@ impl Blobs {
     pub fn in_folder(folder: &Path) -> Result<Self, BlobError> {
         std::fs::create_dir_all(folder).map_err(|e| BlobError::Other(format!("{}: {e}", folder.display())))?;
         let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-        Ok(Self(Arc::new(store)))
+        Ok(Self { store: Arc::new(store), folder: folder.to_owned() })
     }
 
     /// Stores a blob under a key that was never used before.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError> {
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.0.put_opts(&Key::from(key), bytes.into(), options).await {
+        match self.store.put_opts(&Key::from(key), bytes.into(), options).await {
             // Keys hold the claim's random id: what stands there already is this very write, repeated.
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
             Err(error) => Err(error.into()),
@@ -58,25 +64,25 @@ impl Blobs {
 
     /// A whole blob: at most one part.
     pub async fn get(&self, key: &str) -> Result<Bytes, BlobError> {
-        Ok(self.0.get(&Key::from(key)).await?.bytes().await?)
+        Ok(self.store.get(&Key::from(key)).await?.bytes().await?)
     }
 
     /// Removes a blob; one that is gone already is fine.
     pub async fn delete(&self, key: &str) -> Result<(), BlobError> {
-        match self.0.delete(&Key::from(key)).await {
+        match self.store.delete(&Key::from(key)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Removes all blobs of an export and says how many there were.
-    pub async fn delete_prefix(&self, prefix: &str) -> Result<u64, BlobError> {
-        let keys: Vec<Key> = self.0.list(Some(&Key::from(prefix))).map_ok(|meta| meta.location).try_collect().await?;
-        let mut deleted = 0;
-        for key in keys {
-            self.delete(key.as_ref()).await?;
-            deleted += 1;
+    /// Removes all blobs of an export, and what a killed process left half-written beside them: the store does not list that, so
+    /// the folder itself goes. Says whether there was one.
+    pub async fn delete_export(&self, export_id: Uuid) -> Result<bool, BlobError> {
+        let folder = self.folder.join(export_id.to_string());
+        match tokio::fs::remove_dir_all(&folder).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(BlobError::Other(format!("{}: {error}", folder.display()))),
         }
-        Ok(deleted)
     }
 }

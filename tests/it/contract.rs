@@ -34,7 +34,7 @@ async fn start() -> App {
 async fn when_first_done(app: &App, kind: StageKind, body: &str) {
     let function = format!(
         "CREATE FUNCTION public.when_first_done() RETURNS trigger LANGUAGE plpgsql AS $$
-         BEGIN IF NEW.runs = 1 THEN {body} END IF; RETURN NEW; END $$"
+         BEGIN IF NEW.runs - NEW.snoozes = 1 THEN {body} END IF; RETURN NEW; END $$"
     );
     let trigger = format!(
         "CREATE TRIGGER when_first_done BEFORE UPDATE ON bulkhead.stages FOR EACH ROW
@@ -52,7 +52,7 @@ async fn ends_right(app: &App, job: Uuid, kind: StageKind) {
     app.assert_nothing_left().await;
     let stats = app.sandbox.stats();
     assert_eq!(stats.kick_offs, 1, "{kind}: the server was asked more than once");
-    let runs: i32 = sqlx::query_scalar("SELECT max(runs) FROM bulkhead.stages WHERE export_id = $1 AND kind = $2")
+    let runs: i32 = sqlx::query_scalar("SELECT max(runs - snoozes) FROM bulkhead.stages WHERE export_id = $1 AND kind = $2")
         .bind(job)
         .bind(kind.as_str())
         .fetch_one(&app.pool)
@@ -79,6 +79,15 @@ async fn run_twice(kind: StageKind) {
     when_first_done(&app, kind, again).await;
     app.add_worker();
     let job = app.export(GROUP).await;
+    if kind == StageKind::Finish {
+        // Its own export has ended by then, and nothing runs for an ended one: as if only the stage's row had been lost.
+        app.until(job, "completed").await;
+        sqlx::query("UPDATE bulkhead.exports SET state = 'loading', finished_at = NULL WHERE id = $1")
+            .bind(job)
+            .execute(&app.pool)
+            .await
+            .expect("the export");
+    }
     ends_right(&app, job, kind).await;
 }
 

@@ -6,8 +6,3 @@ use uuid::Uuid;
 pub fn of_part(export_id: Uuid, file_id: i64, claim_id: Uuid, n: i32) -> String {
     format!("{export_id}/{file_id}/{claim_id}/{n}.ndjson")
 }
-
-/// All blobs of an export.
-pub fn of_export(export_id: Uuid) -> String {
-    export_id.to_string()
-}

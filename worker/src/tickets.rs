@@ -35,12 +35,8 @@ pub async fn deliver(lane: Lane, pool: PgPool, runner: Arc<Runner>, process: Str
 
 /// One apalis worker. Boxed here: the compiler cannot see through its future where it is spawned.
 fn worker(lane: Lane, pool: &PgPool, runner: &Arc<Runner>, process: &str) -> BoxFuture<'static, Result<(), WorkerError>> {
-    let config = Config::default()
-        .queue(lane.apalis_queue())
-        .batch_size(1)
-        .heartbeat_interval(HEARTBEAT)
-        .missed_heartbeats(MISSED_HEARTBEATS)
-        .persist_results(false);
+    let config =
+        Config::default().queue(lane.apalis_queue()).batch_size(1).heartbeat_interval(HEARTBEAT).missed_heartbeats(MISSED_HEARTBEATS);
     let backend = PostgresStorage::<Ticket>::new(pool).with_config(config).with_pubsub().poll_with_interval(Duration::from_millis(500));
     WorkerBuilder::new(format!("{process}:{lane}:{}", Ulid::new()))
         .backend(backend)

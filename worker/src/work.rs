@@ -110,19 +110,16 @@ impl Work {
         Ok(options.connect().await?)
     }
 
-    /// Removes all FHIR rows and blobs of this export.
-    pub async fn wipe(&self) -> Result<(u64, u64), StageError> {
+    /// Removes all FHIR rows and blobs of this export; says how many rows.
+    pub async fn wipe(&self) -> Result<u64, StageError> {
         let rows = fhir::delete_export(&self.env.pool, self.export.id).await?;
-        let blobs = self.wipe_blobs().await?;
-        Ok((rows, blobs))
+        self.wipe_blobs().await?;
+        Ok(rows)
     }
 
-    /// Removes all blobs of this export.
-    pub async fn wipe_blobs(&self) -> Result<u64, StageError> {
-        self.blobs()
-            .delete_prefix(&crate::blob_key::of_export(self.export.id))
-            .await
-            .map_err(|e| StageError::Again(e.to_string(), Duration::from_secs(60)))
+    /// Removes all blobs of this export; says whether there were any.
+    pub async fn wipe_blobs(&self) -> Result<bool, StageError> {
+        self.blobs().delete_export(self.export.id).await.map_err(|e| StageError::Again(e.to_string(), Duration::from_secs(60)))
     }
 
     /// A status URL that came too late to be kept in its export.

@@ -126,9 +126,12 @@ pub async fn by_idempotency_key(db: impl PgExecutor<'_>, key: &str) -> sqlx::Res
 
 /// The export that has this status URL.
 pub async fn by_status_url(db: impl PgExecutor<'_>, status_url: &str) -> sqlx::Result<Option<Uuid>> {
-    sqlx::query_scalar!("SELECT id FROM bulkhead.exports WHERE status_url = $1 ORDER BY created_at DESC LIMIT 1", status_url)
-        .fetch_optional(db)
-        .await
+    sqlx::query_scalar!(
+        "SELECT id FROM bulkhead.exports WHERE md5(status_url) = md5($1) AND status_url = $1 ORDER BY created_at DESC LIMIT 1",
+        status_url
+    )
+    .fetch_optional(db)
+    .await
 }
 
 /// A step forward, from one of the states expected. `false`: it stood elsewhere, nothing was changed.

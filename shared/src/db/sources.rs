@@ -1,5 +1,6 @@
 //! Table `sources`.
 
+use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -26,16 +27,26 @@ fn place(id: Uuid) -> String {
     format!("sources.secret:{id}")
 }
 
+/// What tells two sources apart, whatever its length.
+fn identity(new: &NewSource<'_>) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    for part in [new.base_url, new.auth.as_str(), new.client_id, new.thumbprint] {
+        digest.update(part.len().to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().to_vec()
+}
+
 /// The source with this base URL, client and key; made if it is new, its settings brought up to date if not.
 pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSource<'_>) -> sqlx::Result<Uuid> {
     let fresh = Uuid::now_v7();
     let sealed = new.secret.map(|secret| cipher.seal(secret, &place(fresh)));
     let id = sqlx::query_scalar!(
         r#"INSERT INTO bulkhead.sources
-               (id, base_url, auth, client_id, thumbprint, token_url, algorithm, jwks_url, scope, secret, secret_key_id)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-           ON CONFLICT (base_url, auth, client_id, thumbprint) DO UPDATE
-              SET token_url = excluded.token_url, algorithm = excluded.algorithm, jwks_url = excluded.jwks_url, scope = excluded.scope
+               (id, base_url, auth, client_id, thumbprint, token_url, algorithm, jwks_url, scope, secret, secret_key_id, identity)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+           ON CONFLICT (identity) DO UPDATE
+              SET token_url = excluded.token_url, algorithm = excluded.algorithm, jwks_url = excluded.jwks_url, scope = coalesce(excluded.scope, sources.scope)
            RETURNING id"#,
         fresh,
         new.base_url,
@@ -48,6 +59,7 @@ pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSou
         new.scope,
         sealed.as_ref().map(|s| s.bytes.as_slice()),
         sealed.as_ref().map(|s| s.key_id.as_str()),
+        identity(new),
     )
     .fetch_one(&mut *db)
     .await?;

@@ -21,16 +21,16 @@ pub struct CleanUp;
 impl Stage for CleanUp {
     async fn work(&self, work: &Work) -> Result<Outcome, StageError> {
         if work.export.delete_requested_at.is_some() {
-            let (rows, blobs) = work.wipe().await?;
-            tracing::info!(rows, blobs, "the export is deleted");
+            let rows = work.wipe().await?;
+            tracing::info!(rows, "the export is deleted");
             return Ok(Outcome::Done(Box::new(Deleted)));
         }
         // Failed, and retried since: its files are needed.
         if !work.export.state.has_ended() {
             return Ok(Outcome::Snooze(Snooze { delay: A_DAY, progress: None }));
         }
-        let blobs = work.wipe_blobs().await?;
-        Ok(Outcome::Done(Box::new(Cleaned { blobs })))
+        work.wipe_blobs().await?;
+        Ok(Outcome::Done(Box::new(Cleaned)))
     }
 }
 
@@ -45,16 +45,14 @@ impl Tail for Deleted {
     }
 }
 
-struct Cleaned {
-    blobs: u64,
-}
+struct Cleaned;
 
 #[async_trait]
 impl Tail for Cleaned {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
         if exports::set_cleaned(tx.db(), id).await? {
-            tx.tell(EventLevel::Info, &format!("{} downloaded files were removed.", self.blobs)).await?;
+            tx.tell(EventLevel::Info, "The downloaded files were removed.").await?;
             tx.enqueue(&[NewStage::new(StageKind::CleanUp).after(A_DAY.as_secs_f64())]).await?;
         }
         Ok(Written::Done)
