@@ -33,6 +33,11 @@ pub async fn sweep_regularly(runner: Arc<Runner>) {
                 Err(_) => continue,
             }
         }
+        match runner.disown().await {
+            Ok(stages) if stages > 0 => tracing::warn!(stages, "gave back stages that this worker does not run"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "could not compare the queue with what runs here; trying again"),
+        }
         match sweep(&runner.env.pool, runner.free_slots(), runner.env.retry.retry_max_attempts).await {
             Ok(swept) => {
                 last_good = Instant::now();

@@ -1,6 +1,11 @@
 //! The runner: owns all work. It claims, runs a stage's `work`, and alone writes what came of it.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bulkhead_shared::{
     domain::{failure::Reason, stage::Lane},
@@ -34,6 +39,8 @@ pub struct Runner {
     snoozes: mpsc::Sender<(Claim, Snooze)>,
     /// A poll may be due: look now.
     pub polls_due: Notify,
+    /// The claims that are being run.
+    running: Mutex<HashSet<Uuid>>,
 }
 
 impl Runner {
@@ -49,6 +56,7 @@ impl Runner {
             abort: CancellationToken::new(),
             snoozes,
             polls_due: Notify::new(),
+            running: Mutex::default(),
         })
     }
 
@@ -122,12 +130,25 @@ impl Runner {
     /// One attempt of one stage, from its rows to its finish.
     async fn run(&self, claim: Claim) {
         let span = tracing::info_span!("stage", kind = %claim.kind, export_id = %claim.export_id, attempt = claim.attempt);
-        let worker_id = claim.worker_id;
+        let (worker_id, claim_id) = (claim.worker_id, claim.claim_id);
+        self.running().insert(claim_id);
         tokio::select! {
             () = self.attempt(claim).instrument(span) => {}
             () = self.lease.lost(worker_id) => tracing::warn!("a stage was given up: this worker's lease was over"),
             () = self.abort.cancelled() => {}
         }
+        self.running().remove(&claim_id);
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives back what the queue says this worker runs, and it does not: a claim whose commit was answered to nobody, or
+    /// a database that was restored to an earlier time under a worker that lives on.
+    pub async fn disown(&self) -> sqlx::Result<u64> {
+        let running: Vec<Uuid> = self.running().iter().copied().collect();
+        queue::disown(&self.env.pool, self.lease.id(), &running).await
     }
 
     async fn attempt(&self, claim: Claim) {

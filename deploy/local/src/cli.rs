@@ -55,7 +55,14 @@ pub enum Command {
         sandbox_port: u16,
     },
     /// Serve until Ctrl-C
-    Up,
+    Up {
+        /// Serve the demo's made-up FHIR server too, as where a demo ran
+        #[arg(long)]
+        sandbox: bool,
+        /// Port of the made-up FHIR server
+        #[arg(long, default_value_t = 8090)]
+        sandbox_port: u16,
+    },
     /// Export Groups, like the official client's command line
     Export(export::ExportArguments),
     /// Show one export of the running service
@@ -88,7 +95,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let machine = cli.machine;
     match cli.command.unwrap_or(Command::Demo { exit: false, sandbox_port: 8090 }) {
         Command::Demo { exit, sandbox_port } => demo::run(&machine, exit, sandbox_port).await,
-        Command::Up => stack::up(&machine).await,
+        Command::Up { sandbox, sandbox_port } => stack::up(&machine, sandbox, sandbox_port).await,
         Command::Export(arguments) => export::run(&machine, &arguments).await,
         Command::Status { job_id } => show::status(&client(&machine)?, job_id).await,
         Command::Jobs { status } => show::jobs(&client(&machine)?, status.as_deref()).await,

@@ -31,7 +31,10 @@ impl DataDir {
         let root = root.canonicalize().with_context(|| format!("cannot use the data folder {}", root.display()))?;
         let dir = Self { root };
         for folder in [dir.blobs(), dir.logs()] {
-            fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+            fs::create_dir_all(&folder)
+                // Patients' data: nobody else's business, though Postgres' user must pass through the folder above.
+                .and_then(|()| fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)))
+                .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         }
         Ok(dir)
     }

@@ -145,10 +145,10 @@ pub async fn until_interrupted() -> anyhow::Result<()> {
 }
 
 /// `up`: serves. Where a demo ran, its FHIR server runs too, so that its exports can end.
-pub async fn up(machine: &Machine) -> anyhow::Result<ExitCode> {
+pub async fn up(machine: &Machine, sandbox: bool, sandbox_port: u16) -> anyhow::Result<ExitCode> {
     let mut stack = Stack::start(machine).await?;
-    if stack.data.sandbox_port().exists() {
-        let address = stack.add_sandbox(0).await?;
+    if sandbox || stack.data.sandbox_port().exists() {
+        let address = stack.add_sandbox(sandbox_port).await?;
         println!("FHIR server of the demo   http://{address}/fhir (made-up patients, not for production)");
     }
     print_addresses(machine, &stack);

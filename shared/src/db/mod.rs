@@ -48,13 +48,18 @@ pub enum DatabaseError {
     Sql(#[from] sqlx::Error),
 }
 
-/// Options for a connection, with a short server-side keepalive: a vanished client must not hold locks.
+/// How long a process may be silent in the middle of a transaction, in milliseconds. A stopped process (SIGSTOP, a frozen
+/// machine) would otherwise hold its locks, and everybody who needs them, for as long as it is stopped.
+const SILENCE: &str = "5000";
+
+/// Options for a connection, with short server-side limits: a vanished or stopped client must not hold locks.
 pub fn options(database_url: &str, application: &str) -> Result<PgConnectOptions, DatabaseError> {
     let options: PgConnectOptions = database_url.parse().map_err(|_| DatabaseError::Url)?;
     Ok(options.application_name(application).options([
         ("tcp_keepalives_idle", "10"),
         ("tcp_keepalives_interval", "3"),
         ("tcp_keepalives_count", "3"),
+        ("idle_in_transaction_session_timeout", SILENCE),
     ]))
 }
 
@@ -110,10 +115,10 @@ pub async fn check_version(pool: &PgPool) -> Result<(), DatabaseError> {
 pub fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-        // 57P: shutdown, crash, starting up; 08: connection; 53300: too many connections.
-        sqlx::Error::Database(e) => {
-            e.code().is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || code == "53300" || code == "25006")
-        }
+        // 57P: shutdown, crash, starting up; 08: connection; 53300: too many connections; 25P03: we were silent too long.
+        sqlx::Error::Database(e) => e
+            .code()
+            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08") || matches!(code.as_ref(), "53300" | "25006" | "25P03")),
         _ => false,
     }
 }

@@ -297,6 +297,20 @@ pub async fn hand_back(pool: &PgPool, worker_id: uuid::Uuid) -> sqlx::Result<u64
     Ok(done.rows_affected())
 }
 
+/// Gives back what this worker is said to run and does not. A claim that was made moments ago may not be known yet.
+pub async fn disown(pool: &PgPool, worker_id: uuid::Uuid, running: &[uuid::Uuid]) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE bulkhead.stages
+            SET state = 'ready', worker_id = NULL, claim_id = NULL, ticketed_at = NULL, attempt = attempt - 1, next_run_at = clock_timestamp()
+          WHERE worker_id = $1 AND state = 'running' AND started_at < clock_timestamp() - interval '5 s' AND claim_id <> ALL($2)",
+        worker_id,
+        running
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }

@@ -25,7 +25,7 @@ use bulkhead_shared::{
 use futures::TryStreamExt as _;
 use reqwest::{
     Response,
-    header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG},
+    header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, RANGE},
 };
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -100,6 +100,7 @@ impl<'w> Reading<'w> {
             if answer.status().as_u16() == 200 {
                 return self.opened(answer).await;
             }
+            // 416, or another range than asked for: read it whole and compare.
         }
         let ask = self.ask()?.accept_encoding("gzip");
         let answer = self.send(ask).await?;
@@ -107,14 +108,20 @@ impl<'w> Reading<'w> {
     }
 
     /// A first answer: remember whether it could be resumed.
-    async fn opened(&self, answer: Response) -> Result<Response, StageError> {
+    async fn opened(&mut self, answer: Response) -> Result<Response, StageError> {
         let headers = answer.headers();
         let plain = headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
         let tag = headers.get(ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| plain && tag.starts_with('"')).map(str::to_owned);
-        if tag != self.file.etag {
-            self.work.checkpoint(&Tagged { file_id: self.file.id, etag: tag }).await?;
-        }
+        self.tag(tag).await?;
         Ok(answer)
+    }
+
+    async fn tag(&mut self, etag: Option<String>) -> Result<(), StageError> {
+        if etag != self.file.etag {
+            self.work.checkpoint(&Tagged { file_id: self.file.id, etag: etag.clone() }).await?;
+            self.file.etag = etag;
+        }
+        Ok(())
     }
 
     /// The first byte, line and part that are not stored, if the stored parts are whole from the beginning.
@@ -157,6 +164,7 @@ impl<'w> Reading<'w> {
             };
             match answer.status().as_u16() {
                 200 | 206 => return Ok(answer),
+                416 if ask.headers.contains_key(RANGE) => return Ok(answer),
                 403 | 404 | 410 if !last => {
                     // Perhaps only the link is old: the manifest may have a fresh one.
                     self.refresh_links().await?;
@@ -221,6 +229,8 @@ impl<'w> Reading<'w> {
                 self.keep(part).await?;
             }
         }
+        // Whoever reads it again doubts it (its count, its lines, whether this was its end): from the start then, not from its end.
+        self.tag(None).await?;
         if let Some(part) = self.cutter.last_part() {
             self.keep(part).await?;
         }
