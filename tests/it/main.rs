@@ -1,7 +1,12 @@
 //! The tests: one file a behaviour. Each is a sentence.
 
+mod api;
+mod authentication;
 mod contract;
 mod fault_walk;
+mod loading;
+mod operations;
+mod real_data;
 mod walk;
 
 use bulkhead_tests::{SandboxConfig, Setup};

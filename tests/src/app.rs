@@ -78,6 +78,11 @@ impl App {
 
     /// One more worker process.
     pub fn add_worker(&mut self) -> usize {
+        self.add_worker_with(&[])
+    }
+
+    /// One more worker process, with settings of its own; an empty one is left out.
+    pub fn add_worker_with(&mut self, own: &[(&str, &str)]) -> usize {
         let n = self.workers.len();
         let mut settings = vec![
             ("DATABASE_URL".to_owned(), self.database.url.clone()),
@@ -89,6 +94,8 @@ impl App {
             ("LOG_LEVEL".to_owned(), "info,bulkhead_worker=debug".to_owned()),
         ];
         settings.extend(self.setup.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        settings.retain(|(name, _)| own.iter().all(|(other, _)| name != other));
+        settings.extend(own.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let log = self.folder.path().join(format!("worker-{n}.log"));
         self.workers.push(Worker::start(self.setup.program, &settings, log));
         n
@@ -120,6 +127,18 @@ impl App {
         body
     }
 
+    /// The body of a kick-off of some types of a Group.
+    pub fn body_of(&self, group: &str, kinds: &[&str]) -> Value {
+        let mut body = self.body(group);
+        body["resource_types"] = json!(kinds);
+        body
+    }
+
+    /// The client that this test registered, where the server wants one.
+    pub fn credentials(&self) -> &ClientCredentials {
+        self.credentials.as_ref().expect("a server with authentication")
+    }
+
     /// A request to the API: status and JSON.
     pub async fn request(&self, method: Method, path: &str, body: Option<&Value>, headers: &[(&str, &str)]) -> (u16, Value) {
         let mut request = self.http.request(method, format!("{}{path}", self.api));
@@ -145,6 +164,11 @@ impl App {
     /// Submits a Group.
     pub async fn export(&self, group: &str) -> Uuid {
         self.submit(&self.body(group)).await
+    }
+
+    /// Submits some types of a Group.
+    pub async fn export_of(&self, group: &str, kinds: &[&str]) -> Uuid {
+        self.submit(&self.body_of(group, kinds)).await
     }
 
     /// The status of an export.
@@ -195,7 +219,7 @@ impl App {
 
     /// All workers' logs.
     pub fn logs(&self) -> String {
-        self.workers.iter().enumerate().map(|(n, worker)| format!("--- worker {n}\n{}", worker.log())).collect()
+        self.workers.iter().enumerate().map(|(n, worker)| ["--- worker ", &n.to_string(), "\n", &worker.log()].concat()).collect()
     }
 
     /// The rows of an export are exactly what the server serves for the Group: every type, by content.
@@ -213,6 +237,30 @@ impl App {
         let counted: i64 = rows::counts(&self.pool, job).await.iter().map(|(_, n)| n).sum();
         assert_eq!(counted.unsigned_abs(), all, "rows of {group}");
         assert_eq!(self.status(job).await["records_loaded"], all, "records_loaded of {group}");
+    }
+
+    /// The rows of an export are exactly what the server serves of these types, and nothing else.
+    ///
+    /// # Panics
+    /// If not.
+    pub async fn assert_rows_of(&self, job: Uuid, group: &str, kinds: &[&str]) {
+        for kind in kinds {
+            self.assert_rows_are(job, kind, &self.sandbox.ndjson(group, kind)).await;
+        }
+        let served = self.sandbox.expected(Some(group));
+        let all: u64 = kinds.iter().map(|kind| served.get(*kind).copied().unwrap_or_default()).sum();
+        let counted: i64 = rows::counts(&self.pool, job).await.iter().map(|(_, n)| n).sum();
+        assert_eq!(counted.unsigned_abs(), all, "rows of {group}");
+        assert_eq!(self.status(job).await["records_loaded"], all, "records_loaded of {group}");
+    }
+
+    /// The rows of one type are exactly these lines.
+    ///
+    /// # Panics
+    /// If not.
+    pub async fn assert_rows_are(&self, job: Uuid, kind: &str, ndjson: &[u8]) {
+        let loaded = rows::md5_of_rows(&self.pool, job, kind).await;
+        assert_eq!(loaded, rows::md5_of_ndjson(&self.pool, ndjson).await, "{kind}\n{}", self.logs());
     }
 
     /// Nothing is left over: no stage that could run now, no part that is not loaded, no rows of a part that is gone.
@@ -244,7 +292,8 @@ pub fn client() -> reqwest::Client {
     reqwest::Client::new()
 }
 
-fn secret_key() -> String {
+/// The key that seals secrets in these tests.
+pub fn secret_key() -> String {
     STANDARD.encode([7; 32])
 }
 

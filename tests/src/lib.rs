@@ -2,10 +2,12 @@
 
 pub mod app;
 pub mod database;
+pub mod proxy;
 pub mod rows;
 pub mod worker;
 
 pub use app::{App, Setup};
 pub use bulkhead_sandbox::{Sandbox, SandboxConfig};
 pub use database::Database;
+pub use proxy::PlainProxy;
 pub use worker::Worker;

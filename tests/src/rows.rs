@@ -43,3 +43,26 @@ pub async fn counts(pool: &PgPool, export_id: Uuid) -> Vec<(String, i64)> {
     }
     counts
 }
+
+/// A line that was not loaded.
+#[derive(Debug, sqlx::FromRow)]
+pub struct Rejected {
+    pub resource_type: String,
+    pub line: i64,
+    pub byte_start: i64,
+    pub reason: String,
+    pub bytes: Vec<u8>,
+}
+
+/// The lines of an export that were not loaded, in the order of its files.
+pub async fn rejected(pool: &PgPool, export_id: Uuid) -> Vec<Rejected> {
+    sqlx::query_as(
+        "SELECT f.resource_type, r.line, r.byte_start, r.reason, r.bytes
+           FROM bulkhead.rejected_lines r JOIN bulkhead.file_parts p ON p.id = r.part_id JOIN bulkhead.export_files f ON f.id = p.file_id
+          WHERE r.export_id = $1 ORDER BY f.n, r.line",
+    )
+    .bind(export_id)
+    .fetch_all(pool)
+    .await
+    .expect("rejected_lines")
+}

@@ -54,6 +54,9 @@ const SILENCE: &str = "5000";
 
 /// Options for a connection, with short server-side limits: a vanished or stopped client must not hold locks.
 pub fn options(database_url: &str, application: &str) -> Result<PgConnectOptions, DatabaseError> {
+    if !["postgres://", "postgresql://"].iter().any(|scheme| database_url.starts_with(scheme)) {
+        return Err(DatabaseError::Url);
+    }
     let options: PgConnectOptions = database_url.parse().map_err(|_| DatabaseError::Url)?;
     Ok(options.application_name(application).options([
         ("tcp_keepalives_idle", "10"),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bulkhead_shared::{
-    db::{export_events::EventLevel, exports},
+    db::{export_events::EventLevel, exports, orphan_exports},
     domain::stage::StageKind,
     queue::{Fenced, NewStage, Outcome, Snooze, StageError, Tail, Written},
 };
+use uuid::Uuid;
 
 use super::Stage;
 use crate::work::Work;
@@ -23,7 +24,9 @@ impl Stage for CleanUp {
         if work.export.delete_requested_at.is_some() {
             let rows = work.wipe().await?;
             tracing::info!(rows, "the export is deleted");
-            return Ok(Outcome::Done(Box::new(Deleted)));
+            let export = &work.export;
+            let unreleased = export.status_url.clone().filter(|_| export.released_at.is_none());
+            return Ok(Outcome::Done(Box::new(Deleted { source_id: work.source.id, unreleased })));
         }
         // Failed, and retried since: its files are needed.
         if !work.export.state.has_ended() {
@@ -34,12 +37,20 @@ impl Stage for CleanUp {
     }
 }
 
-struct Deleted;
+struct Deleted {
+    source_id: Uuid,
+    /// A status URL that its server was not told to forget, as far as was known.
+    unreleased: Option<String>,
+}
 
 #[async_trait]
 impl Tail for Deleted {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
+        // Its release goes with the export, wherever that stands: housekeeping lets the server's export go.
+        if let Some(status_url) = &self.unreleased {
+            orphan_exports::add(tx.db(), self.source_id, id, status_url).await?;
+        }
         exports::delete(tx.db(), id).await?;
         Ok(Written::Done)
     }

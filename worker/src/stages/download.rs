@@ -269,7 +269,15 @@ impl<'w> Reading<'w> {
         })?;
         let part =
             NewPart { n: cut.n, blob_key, byte_start: cut.byte_start, byte_len, first_line: cut.first_line, physical_lines, lines, sha256 };
-        self.work.checkpoint(&Kept { file_id: self.file.id, file_n: self.file.n, part, replaces: known.is_some() }).await
+        let kept = Kept { file_id: self.file.id, file_n: self.file.n, part, replaces: known.is_some() };
+        let result = self.work.checkpoint(&kept).await;
+        if matches!(result, Err(StageError::Lost)) {
+            // No row knows of it, and the clean-up of a cancelled export may have been here already.
+            if let Err(error) = self.work.blobs().delete(&kept.part.blob_key).await {
+                tracing::warn!(%error, "the blob of a part that does not count was not removed");
+            }
+        }
+        result
     }
 
     fn broken(&self, url: &Url, error: std::io::Error) -> StageError {
