@@ -6,9 +6,10 @@ CREATE FUNCTION bulkhead.tell(export uuid, level text, message text) RETURNS voi
     INSERT INTO bulkhead.export_events (export_id, level, message) VALUES (export, level, message);
 $$;
 
--- Whoever waited for this export may start.
-CREATE FUNCTION bulkhead.let_waiting_start(ended uuid) RETURNS void LANGUAGE sql AS $$
-    UPDATE bulkhead.exports SET waits_for = NULL WHERE waits_for = ended;
+-- Whoever waited for this export may start, or waits for what it was waiting for itself.
+CREATE FUNCTION bulkhead.let_waiting_start(ended uuid, instead uuid DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
+    WITH next AS (UPDATE bulkhead.exports SET waits_for = instead WHERE waits_for = ended RETURNING id)
+    UPDATE bulkhead.stages SET ticketed_at = NULL WHERE export_id IN (SELECT id FROM next) AND state = 'ready';
 $$;
 
 CREATE FUNCTION bulkhead.cancel_export(job uuid) RETURNS text LANGUAGE plpgsql AS $$
@@ -38,7 +39,7 @@ BEGIN
     END IF;
     INSERT INTO bulkhead.stages (id, export_id, source_id, kind, lane, max_attempts)
     VALUES (gen_random_uuid(), job, e.source_id, 'clean_up', 'control', 20);
-    PERFORM bulkhead.let_waiting_start(job);
+    PERFORM bulkhead.let_waiting_start(job, e.waits_for);
     PERFORM bulkhead.tell(job, 'warning', 'cancelled by an operator');
     RETURN 'cancelled';
 END $$;
@@ -59,6 +60,8 @@ BEGIN
     END IF;
     start_over := e.failure_reason IN ('expired', 'server_error') AND e.level <> 'unknown';
     IF start_over THEN
+        INSERT INTO bulkhead.orphan_exports (source_id, export_id, status_url)
+        SELECT e.source_id, job, e.status_url WHERE e.status_url IS NOT NULL ON CONFLICT DO NOTHING;
         DELETE FROM bulkhead.stages WHERE export_id = job AND kind <> 'auth';
         DELETE FROM bulkhead.export_files WHERE export_id = job;
         UPDATE bulkhead.exports
@@ -73,13 +76,13 @@ BEGIN
             UPDATE bulkhead.export_files f SET state = 'pending', error = NULL
              WHERE f.export_id = job AND (f.state = 'failed'
                 OR (f.expected_count IS NOT NULL AND f.state = 'downloaded' AND f.lines <> f.expected_count)
-                OR EXISTS (SELECT FROM bulkhead.file_parts p WHERE p.file_id = f.id AND p.rejects > 0))
+                OR EXISTS (SELECT FROM bulkhead.file_parts p WHERE p.file_id = f.id AND (p.rejects > 0 OR p.state = 'lost')))
             RETURNING f.id)
         UPDATE bulkhead.stages s SET state = 'dead'
           FROM gaps WHERE s.export_id = job AND s.file_id = gaps.id AND s.kind = 'download' AND s.state = 'done';
     END IF;
     UPDATE bulkhead.exports
-       SET state = failed_from, finished_at = NULL, findings = '[]',
+       SET state = failed_from, finished_at = NULL, findings = '[]', cleaned_at = NULL,
            kick_off_intent_at = CASE WHEN failure_reason = 'kick_off_uncertain' THEN NULL ELSE kick_off_intent_at END,
            failed_from = NULL, failure_stage = NULL, failure_reason = NULL, failure_detail = NULL, failure_remedy = NULL
      WHERE id = job
@@ -134,8 +137,8 @@ BEGIN
     END IF;
     UPDATE bulkhead.exports SET delete_requested_at = coalesce(delete_requested_at, clock_timestamp()) WHERE id = job;
     UPDATE bulkhead.stages
-       SET next_run_at = clock_timestamp(), ticketed_at = NULL, attempt = 0
-     WHERE export_id = job AND kind = 'clean_up' AND state = 'ready';
+       SET state = 'ready', next_run_at = clock_timestamp(), ticketed_at = NULL, attempt = 0, finished_at = NULL
+     WHERE export_id = job AND kind = 'clean_up' AND state IN ('ready', 'dead');
     INSERT INTO bulkhead.stages (id, export_id, source_id, kind, lane, max_attempts)
     VALUES (gen_random_uuid(), job, e.source_id, 'clean_up', 'control', 20)
     ON CONFLICT (export_id, kind, coalesce(file_id, 0), coalesce(part_id, 0)) WHERE state IN ('ready', 'running', 'dead') DO NOTHING;
@@ -148,8 +151,9 @@ CREATE VIEW bulkhead.completed_exports AS
            coalesce(f.bytes, 0) AS bytes, e.accepted_at, e.findings, e.created_at, e.finished_at
       FROM bulkhead.exports e
       JOIN bulkhead.sources s ON s.id = e.source_id
-      LEFT JOIN LATERAL (SELECT sum(rows)::bigint AS rows, sum(duplicates)::bigint AS duplicates
-                           FROM bulkhead.file_parts WHERE export_id = e.id) p ON true
+      LEFT JOIN LATERAL (SELECT sum(fp.rows)::bigint AS rows, sum(fp.duplicates)::bigint AS duplicates
+                           FROM bulkhead.file_parts fp JOIN bulkhead.export_files ef ON ef.id = fp.file_id
+                          WHERE fp.export_id = e.id AND ef.kind = 'output') p ON true
       LEFT JOIN LATERAL (SELECT count(*) AS files, sum(bytes)::bigint AS bytes
                            FROM bulkhead.export_files WHERE export_id = e.id) f ON true
      WHERE e.state = 'completed' AND e.delete_requested_at IS NULL;

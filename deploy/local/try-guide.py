@@ -6,7 +6,7 @@
 Takes the guide's Python script and replaces the values of its configuration only; runs its psql queries; sends its curl body with
 the key escaped (as its comment says) and not. Needs the `requests` package, which the guide's script imports.
 """
-import json, pathlib, re, subprocess, sys, tempfile, time, urllib.error, urllib.request
+import json, os, pathlib, re, subprocess, sys, tempfile, time, urllib.error, urllib.request
 
 guide, bulkhead = pathlib.Path(sys.argv[1]).read_text(), sys.argv[2]
 blocks = re.findall(r"```(\w+)\n(.*?)```", guide, re.S)
@@ -56,7 +56,8 @@ def queries():
 folder = pathlib.Path(tempfile.mkdtemp(prefix="bulkhead-guide-", dir="/tmp"))
 folder.chmod(0o755)
 data = folder / "data"
-service = subprocess.Popen([bulkhead, "--data-dir", data, "up", "--sandbox"], stdout=subprocess.PIPE, text=True)
+environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+service = subprocess.Popen([bulkhead, "--data-dir", data, "up", "--sandbox"], stdout=subprocess.DEVNULL, env=environment)
 try:
     wait_for("http://127.0.0.1:8001/health/ready")
     config = wait_for("http://127.0.0.1:8090/sandbox/config")

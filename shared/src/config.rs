@@ -11,7 +11,8 @@ use crate::{
     secrets::{Cipher, SecretError},
 };
 
-fn seconds(text: &str) -> Result<Duration, String> {
+/// Seconds on a command line or in the environment; fractions are fine.
+pub fn seconds(text: &str) -> Result<Duration, String> {
     let value: f64 = text.parse().map_err(|_| format!("{text:?} is not a number of seconds"))?;
     Duration::try_from_secs_f64(value).map_err(|_| format!("{text:?} is not a usable number of seconds"))
 }

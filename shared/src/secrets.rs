@@ -74,6 +74,12 @@ impl Cipher {
         Self::from_base64(&text)
     }
 
+    /// Names the key.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
     /// Seals a secret for one row and column.
     #[must_use]
     pub fn seal(&self, secret: &[u8], place: &str) -> Sealed {

@@ -142,6 +142,27 @@ async fn the_status_has_the_fields_that_the_guides_script_reads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_guides_other_error_texts_appear_for_their_causes() {
+    let settings = vec![("HTTP_TIMEOUT_READ", "0.5".to_owned()), ("RETRY_MAX_ATTEMPTS", "2".to_owned())];
+    let sandbox = SandboxConfig { export_time: Duration::ZERO, ..setup().sandbox };
+    let app = App::start(Setup { sandbox, settings, ..setup() }).await;
+    for (fault, words, reason) in [
+        ("kick-off:too-many-files", "Bulk export reported error: Too many files", "too_many_files"),
+        ("status:too-many-files", "Bulk export reported error: Too many files", "too_many_files"),
+        ("status:hold*2", "Timeout exceeded", "unreachable"),
+    ] {
+        app.sandbox.fault(fault);
+        let job = app.export_of(GROUP, &["Patient"]).await;
+        let status = app.until(job, "failed").await;
+        assert!(status["error"].as_str().is_some_and(|error| error.contains(words)), "{fault}: {status:#}");
+        assert!(status["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{fault}: {status:#}");
+        assert_eq!(status["failure"]["reason"], reason, "{fault}");
+    }
+    app.sandbox.release();
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_idempotency_key_is_the_same_job() {
     let app = start(1).await;
     let body = app.body_of(GROUP, &["Patient"]);

@@ -24,8 +24,12 @@ async fn start() -> App {
 
 /// A server that serves these lines as the patients of the Group `mine`.
 async fn serving(lines: &[String], per_file: usize) -> (App, tempfile::TempDir) {
+    serving_as("Patient", lines, per_file).await
+}
+
+async fn serving_as(kind: &str, lines: &[String], per_file: usize) -> (App, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("Patient.ndjson"), lines.join("\n")).expect("a file");
+    std::fs::write(folder.path().join(format!("{kind}.ndjson")), lines.join("\n")).expect("a file");
     let data = vec![("mine".to_owned(), folder.path().to_owned())];
     let sandbox = SandboxConfig { data, resources_per_file: per_file, ..at_once() };
     (App::start(Setup { sandbox, ..setup() }).await, folder)
@@ -223,6 +227,23 @@ async fn of_a_resource_that_is_in_two_files_the_newer_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_resource_of_a_type_that_r4_does_not_know_the_newer_is_kept_as_well() {
+    let topic = |n: usize, day: usize| {
+        format!(
+            r#"{{"resourceType":"SubscriptionTopic","id":"t{n}","meta":{{"lastUpdated":"2024-01-0{day}T00:00:00Z"}},"version":"{day}"}}"#
+        )
+    };
+    let lines: Vec<String> = (0..5).map(|n| topic(n, 1)).chain((0..5).map(|n| topic(n, 2))).collect();
+    let (app, _folder) = serving_as("SubscriptionTopic", &lines, 5).await;
+    let job = app.export("mine").await;
+    let status = app.until(job, "completed").await;
+    assert_eq!(status["records_loaded"], 5, "{status:#}");
+    app.assert_rows_are(job, "SubscriptionTopic", lines[5..].join("\n").as_bytes()).await;
+    assert_eq!(rows::counts(&app.pool, job).await, [("other_resources".to_owned(), 5)]);
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_count_that_stays_wrong_is_believed_after_three_readings() {
     let app = start().await;
     app.sandbox.fault("status:wrong-count*always");
@@ -289,6 +310,24 @@ async fn what_the_server_could_not_export_is_a_finding_in_its_words() {
     assert_eq!(findings(&status), found("server_outcome", "warning"));
     assert!(status["findings"][0]["message"].as_str().is_some_and(|m| m.contains(words)), "{status:#}");
     app.assert_rows_of(job, GROUP, &["Condition"]).await;
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_says_in_error_files_is_not_counted_as_rows() {
+    let app = start().await;
+    app.sandbox.fault("status:error-outcome=warning");
+    let job = app.export_of(GROUP, &["Patient"]).await;
+    let status = app.until(job, "completed").await;
+    let in_psql: i64 = sqlx::query_scalar("SELECT rows FROM completed_exports WHERE etl_job_id = $1")
+        .bind(job)
+        .fetch_one(&app.pool)
+        .await
+        .expect("the view");
+    let (_, page) = app.request(reqwest::Method::GET, "/api/bulk-data/jobs", None, &[]).await;
+    assert_eq!(status["records_loaded"], app.sandbox.expected(Some(GROUP))["Patient"]);
+    assert_eq!(page["jobs"][0]["records_loaded"], status["records_loaded"]);
+    assert_eq!(json!(in_psql), status["records_loaded"]);
     app.assert_nothing_left().await;
 }
 

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bulkhead_shared::queue::{Claim, Snooze, claim_polls, snooze_all};
+use bulkhead_shared::{
+    db,
+    queue::{Claim, Snooze, claim_polls, snooze_all},
+};
 use sqlx::PgPool;
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -57,9 +60,29 @@ pub async fn write_snoozes(pool: PgPool, mut snoozes: mpsc::Receiver<(Claim, Sno
         {
             batch.push(next);
         }
-        while let Err(error) = snooze_all(&pool, &batch).await {
-            tracing::warn!(%error, "waiting stages could not be put to sleep; trying again");
-            time::sleep(Duration::from_secs(1)).await;
+        write_batch(&pool, &batch).await;
+    }
+}
+
+/// A batch, however long Postgres is away. What Postgres refuses is written one by one, so that one does not keep the others awake;
+/// a stage whose snooze is refused is given back by the next sweep.
+async fn write_batch(pool: &PgPool, batch: &[(Claim, Snooze)]) {
+    loop {
+        match snooze_all(pool, batch).await {
+            Ok(()) => return,
+            Err(error) if db::is_away(&error) => {
+                tracing::warn!(%error, "waiting stages could not be put to sleep; trying again");
+                time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "Postgres refuses a batch of waiting stages; writing them one by one");
+                break;
+            }
+        }
+    }
+    for one in batch {
+        if let Err(error) = snooze_all(pool, std::slice::from_ref(one)).await {
+            tracing::error!(%error, export_id = %one.0.export_id, "a waiting stage could not be put to sleep");
         }
     }
 }

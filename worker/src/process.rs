@@ -1,12 +1,13 @@
 //! The life of a worker process.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use bulkhead_shared::{
     blob::Blobs,
     db::{self, workers},
     domain::stage::Lane,
+    queue,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -70,10 +71,12 @@ pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
     if let Err(error) = workers::set_draining(&pool, lease.id()).await {
         tracing::warn!(%error, "could not note that this worker drains");
     }
-    let drained = runner.drain(settings.grace_period).await;
+    runner.drain(settings.grace_period).await;
+    deliveries.shutdown().await;
+    // With the runner go the senders of snoozes; what they sent last is written before the rest is handed back.
     drop(runner);
-    // The snoozes gathered last; their senders go with the runner, which its loops let go of when it drains.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), sleepers).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), sleepers).await;
+    let drained = queue::hand_back(&pool, lease.id()).await;
     match drained {
         Ok(0) => tracing::info!("drained: every stage was finished"),
         Ok(handed_back) => tracing::info!(handed_back, "drained: the rest was handed back"),

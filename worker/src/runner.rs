@@ -8,7 +8,10 @@ use std::{
 };
 
 use bulkhead_shared::{
-    domain::{failure::Reason, stage::Lane},
+    domain::{
+        failure::Reason,
+        stage::{Lane, StageKind},
+    },
     queue::{self, Claim, Fence, FinishError, FreeSlots, Outcome, Snooze, StageError, Tail, Trouble, claim_best, claim_ticket},
 };
 use futures::FutureExt as _;
@@ -19,8 +22,8 @@ use uuid::Uuid;
 
 use crate::{environment::Environment, lease::Lease, settings::WorkerSettings, stages, work::Work};
 
-/// Control stages are short: this many run beside the transfers and loads.
-const CONTROL_SLOTS: usize = 4;
+/// Control stages only wait for servers: many, so that those of a server that hangs do not block the others'.
+const CONTROL_SLOTS: usize = 32;
 /// How long a ticket may wait for a slot here before another process should have it.
 const TICKET_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -130,11 +133,12 @@ impl Runner {
     /// One attempt of one stage, from its rows to its finish.
     async fn run(&self, claim: Claim) {
         let span = tracing::info_span!("stage", kind = %claim.kind, export_id = %claim.export_id, attempt = claim.attempt);
-        let (worker_id, claim_id) = (claim.worker_id, claim.claim_id);
+        let (worker_id, claim_id, kind) = (claim.worker_id, claim.claim_id, claim.kind);
         self.running().insert(claim_id);
         tokio::select! {
             () = self.attempt(claim).instrument(span) => {}
-            () = self.lease.lost(worker_id) => tracing::warn!("a stage was given up: this worker's lease was over"),
+            // A kick-off is not given up: whatever its server answers must be kept, if only as an orphan. The fence guards the rest.
+            () = self.lease.lost(worker_id), if kind != StageKind::KickOff => tracing::warn!("a stage was given up: this worker's lease was over"),
             () = self.abort.cancelled() => {}
         }
         self.running().remove(&claim_id);
@@ -184,7 +188,7 @@ impl Runner {
             Ok(_) => tracing::debug!("done"),
         }
         self.record(&fence, result).await;
-        if matches!(kind, bulkhead_shared::domain::stage::StageKind::KickOff | bulkhead_shared::domain::stage::StageKind::Poll) {
+        if matches!(kind, StageKind::KickOff | StageKind::Poll) {
             self.polls_due.notify_one();
         }
     }
@@ -207,7 +211,7 @@ impl Runner {
             Err(StageError::Lost) => return,
             Err(error) => (None, Some(error)),
         };
-        let mut error = error;
+        let (mut error, mut plain) = (error, false);
         loop {
             let result = match (&tail, &error) {
                 (_, Some(error)) => Err(error),
@@ -226,8 +230,19 @@ impl Runner {
                         tokio::time::sleep(delay.min(Duration::from_secs(1))).await;
                     }
                     other if error.is_none() => error = Some(other),
+                    // Not even the error can be written: once more without any words of others.
+                    other if !plain => {
+                        tracing::error!(error = %other, "the result cannot be written");
+                        plain = true;
+                        let trouble = Trouble::new(
+                            Reason::Internal,
+                            format!("The result of {} could not be recorded.", fence.claim.kind),
+                            queue::REPORT,
+                        );
+                        error = Some(StageError::Fail(trouble));
+                    }
                     other => {
-                        tracing::error!(error = %other, "the result cannot be written; the stage stays with this worker until it ends");
+                        tracing::error!(error = %other, "the result cannot be written; the stage is given back");
                         return;
                     }
                 },
@@ -235,14 +250,13 @@ impl Runner {
         }
     }
 
-    /// Waits for the running stages, at most so long; then stops them and hands them back, due at once, at no cost.
-    pub async fn drain(&self, grace: Duration) -> sqlx::Result<u64> {
+    /// Claims nothing more and waits for the running stages, at most so long; then stops them.
+    pub async fn drain(&self, grace: Duration) {
         self.draining.cancel();
         self.tasks.close();
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
             self.abort.cancel();
             self.tasks.wait().await;
         }
-        queue::hand_back(&self.env.pool, self.lease.id()).await
     }
 }

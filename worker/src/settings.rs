@@ -2,15 +2,10 @@
 
 use std::time::Duration;
 
-use bulkhead_shared::config::{BlobSettings, DatabaseSettings, HttpSettings, LogSettings, OutgoingSettings, RetrySettings, SecretSettings};
+use bulkhead_shared::config::{
+    BlobSettings, DatabaseSettings, HttpSettings, LogSettings, OutgoingSettings, RetrySettings, SecretSettings, seconds,
+};
 use clap::Parser;
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    text.parse::<f64>()
-        .ok()
-        .and_then(|value| Duration::try_from_secs_f64(value).ok())
-        .ok_or_else(|| format!("{text:?} is not a number of seconds"))
-}
 
 /// Claims stages of exports from the queue and runs them.
 #[derive(Debug, Clone, Parser)]

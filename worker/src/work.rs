@@ -97,6 +97,11 @@ impl Work {
         Ok(file_parts::of_file(&self.env.pool, self.file()?.id).await?)
     }
 
+    /// Whether a part's row names this blob.
+    pub async fn is_blob_known(&self, key: &str) -> Result<bool, StageError> {
+        Ok(file_parts::is_blob_known(&self.env.pool, key).await?)
+    }
+
     /// This stage's file as it is now.
     pub async fn file_now(&self) -> Result<ExportFile, StageError> {
         export_files::get(&self.env.pool, self.file()?.id).await?.ok_or(StageError::Lost)
@@ -112,7 +117,7 @@ impl Work {
 
     /// Removes all FHIR rows and blobs of this export; says how many rows.
     pub async fn wipe(&self) -> Result<u64, StageError> {
-        let rows = fhir::delete_export(&self.env.pool, self.export.id).await?;
+        let rows = fhir::delete_export(&self.env.pool, self.export.id, self.claim().stage_id, self.claim().claim_id).await?;
         self.wipe_blobs().await?;
         Ok(rows)
     }
@@ -124,7 +129,13 @@ impl Work {
 
     /// A status URL that came too late to be kept in its export.
     pub async fn orphan(&self, status_url: &str) -> Result<(), StageError> {
-        Ok(orphan_exports::add(&self.env.pool, self.source.id, self.export.id, status_url).await?)
+        while let Err(error) = orphan_exports::add(&self.env.pool, self.source.id, self.export.id, status_url).await {
+            if !db::is_away(&error) {
+                return Err(error.into());
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        Ok(())
     }
 
     /// Access to the token store, which has rows of its own.
@@ -168,7 +179,7 @@ impl<'w> Tokens<'w> {
     }
 
     pub async fn take_minting(&self, minter: uuid::Uuid) -> Result<Option<i64>, StageError> {
-        Ok(access_tokens::take_minting(self.pool, self.source.id, minter).await?)
+        Ok(access_tokens::take_minting(self.pool, self.cipher, self.source.id, minter).await?)
     }
 
     pub async fn store(

@@ -65,14 +65,18 @@ impl DataDir {
     /// The key that seals secrets in the database: made once, readable by its owner only.
     pub fn secret_key(&self) -> anyhow::Result<PathBuf> {
         let path = self.root.join("secret.key");
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match made {
-            Ok(mut file) => {
-                writeln!(file, "{}", STANDARD.encode(clock::random_bytes()))?;
-                file.sync_all()?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot make the secret key {}", path.display())),
+        if path.exists() {
+            return Ok(path);
+        }
+        // Whole or not at all: written beside, then linked to its name.
+        let cannot = || format!("cannot make the secret key {}", path.display());
+        let fresh = self.root.join(format!("secret.key.{}", std::process::id()));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).with_context(cannot)?;
+        writeln!(file, "{}", STANDARD.encode(clock::random_bytes()))?;
+        file.sync_all()?;
+        match fs::hard_link(&fresh, &path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error).with_context(cannot),
+            _ => fs::remove_file(&fresh)?,
         }
         Ok(path)
     }

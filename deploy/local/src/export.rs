@@ -48,11 +48,20 @@ pub async fn run(machine: &Machine, arguments: &ExportArguments) -> anyhow::Resu
         let stack = Stack::start(machine).await?;
         (stack.client.clone(), Some(stack))
     };
+    let done = export(&client, &bodies).await;
+    if let Some(stack) = stack {
+        stack.stop().await?;
+    }
+    Ok(if done? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Submits, watches, reports. `true`: everything is complete.
+async fn export(client: &Client, bodies: &[(String, Value)]) -> anyhow::Result<bool> {
     let mut exports = Vec::new();
-    for (group, body) in &bodies {
+    for (group, body) in bodies {
         exports.push((client.kick_off(body).await?, group.clone()));
     }
-    let ended = watch(&client, &exports).await?;
+    let ended = watch(client, &exports).await?;
     let mut all = true;
     for (job, group) in &exports {
         let status = &ended[job];
@@ -66,10 +75,7 @@ pub async fn run(machine: &Machine, arguments: &ExportArguments) -> anyhow::Resu
             }
         }
     }
-    if let Some(stack) = stack {
-        stack.stop().await?;
-    }
-    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(all)
 }
 
 /// A kick-off body for each Group.
@@ -82,7 +88,9 @@ fn bodies(arguments: &ExportArguments) -> anyhow::Result<Vec<(String, Value)>> {
         None => None,
     };
     let named = config.as_ref().and_then(|config| {
-        ["fhir_url", "fhirUrl", "fhir_server_url", "fhirServerUrl"].iter().find_map(|name| config[*name].as_str().map(str::to_owned))
+        ["fhir_url", "fhirUrl", "fhirURL", "fhir_server_url", "fhirServerUrl"]
+            .iter()
+            .find_map(|name| config[*name].as_str().map(str::to_owned))
     });
     let Some(base) = arguments.fhir_url.clone().or(named) else {
         bail!("the configuration names no FHIR server; pass it with --fhir-url");

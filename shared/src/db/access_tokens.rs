@@ -35,17 +35,18 @@ pub async fn current(db: impl PgExecutor<'_>, cipher: &Cipher, source_id: Uuid) 
     }))
 }
 
-/// Takes the right to mint for a minute. `None`: another worker is minting.
-pub async fn take_minting(db: impl PgExecutor<'_>, source_id: Uuid, minter: Uuid) -> sqlx::Result<Option<i64>> {
+/// Takes the right to mint for a minute; a token sealed with a key that is not ours counts as none. `None`: another is minting.
+pub async fn take_minting(db: impl PgExecutor<'_>, cipher: &Cipher, source_id: Uuid, minter: Uuid) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
         "INSERT INTO bulkhead.access_tokens AS t (source_id, minter, minting_until)
          VALUES ($1, $2, clock_timestamp() + interval '60 s')
          ON CONFLICT (source_id) DO UPDATE SET minter = excluded.minter, minting_until = excluded.minting_until
           WHERE (t.minting_until IS NULL OR t.minting_until < clock_timestamp())
-            AND (t.token IS NULL OR t.expires_at <= clock_timestamp())
+            AND (t.token IS NULL OR t.expires_at <= clock_timestamp() OR t.secret_key_id <> $3)
          RETURNING version",
         source_id,
-        minter
+        minter,
+        cipher.key_id()
     )
     .fetch_optional(db)
     .await

@@ -16,11 +16,14 @@ pub async fn add(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile])
     let tokens: Vec<Option<bool>> = files.iter().map(|f| f.requires_token).collect();
     let rows = sqlx::query!(
         r#"WITH known AS (SELECT count(*)::int AS n FROM bulkhead.export_files WHERE export_id = $1),
-                listed AS (
-                    SELECT DISTINCT ON (url_key) *
+                named AS (
+                    -- Another file of an earlier page has this key: then it names neither.
+                    SELECT l.url, l.kind, l.resource_type, l.expected_count, l.requires_token, l.place,
+                           CASE WHEN f.url <> l.url THEN l.url ELSE l.url_key END AS url_key
                       FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bool[])
                            WITH ORDINALITY AS l(url, url_key, kind, resource_type, expected_count, requires_token, place)
-                     ORDER BY url_key, place),
+                      LEFT JOIN bulkhead.export_files f ON f.export_id = $1 AND f.url_key = l.url_key),
+                listed AS (SELECT DISTINCT ON (url_key) * FROM named ORDER BY url_key, place),
                 added AS (
                     INSERT INTO bulkhead.export_files
                            (export_id, n, url, url_key, kind, resource_type, expected_count, requires_token)

@@ -215,6 +215,17 @@ pub async fn step_to_loading(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()
     Ok(())
 }
 
+/// Whether a download or load is still to come.
+pub async fn has_live_data_stages(db: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM bulkhead.stages
+                           WHERE export_id = $1 AND kind IN ('download', 'load') AND state IN ('ready', 'running')) AS "live!""#,
+        id
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// It is complete, or its gaps were accepted.
 pub async fn complete(db: &mut PgConnection, id: Uuid, findings: &[Finding]) -> sqlx::Result<bool> {
     let findings = serde_json::to_value(findings).map_err(|e| sqlx::Error::Encode(e.into()))?;
@@ -252,7 +263,7 @@ pub async fn fail(db: &mut PgConnection, id: Uuid, failure: &Failure, findings: 
 }
 
 async fn let_waiting_start(db: &mut PgConnection, ended: Uuid) -> sqlx::Result<()> {
-    sqlx::query!("SELECT bulkhead.let_waiting_start($1)", ended).execute(db).await?;
+    sqlx::query!("SELECT bulkhead.let_waiting_start($1, NULL)", ended).execute(db).await?;
     Ok(())
 }
 

@@ -168,3 +168,36 @@ pub async fn restart_load(db: &mut PgConnection, part_id: i64) -> sqlx::Result<(
     .await?;
     Ok(())
 }
+
+/// Whether a blob was found gone or broken, and not stored again since.
+pub async fn any_lost(db: &mut PgConnection, file_id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM bulkhead.file_parts WHERE file_id = $1 AND state = 'lost') AS "lost!""#, file_id)
+        .fetch_one(db)
+        .await
+}
+
+/// Whether a part has this blob.
+pub async fn is_blob_known(db: impl PgExecutor<'_>, blob_key: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM bulkhead.file_parts WHERE blob_key = $1) AS "known!""#, blob_key).fetch_one(db).await
+}
+
+/// Where duplicates were met in the type of this file, its loaded parts are to load again. Returns them as (file, part, rank).
+pub async fn unload_duplicates(db: &mut PgConnection, export_id: Uuid, file_id: i64, but_not: i64) -> sqlx::Result<Vec<(i64, i64, i32)>> {
+    let rows = sqlx::query!(
+        r#"WITH same AS (SELECT p.id, f.n FROM bulkhead.file_parts p JOIN bulkhead.export_files f ON f.id = p.file_id
+                          WHERE p.export_id = $1 AND f.kind = 'output'
+                            AND f.resource_type IS NOT DISTINCT FROM (SELECT resource_type FROM bulkhead.export_files WHERE id = $2))
+           UPDATE bulkhead.file_parts p
+              SET state = 'stored', loaded_at = NULL, rows = NULL, duplicates = NULL, rejects = NULL
+             FROM same
+            WHERE p.id = same.id AND p.id <> $3 AND p.state = 'loaded'
+              AND EXISTS (SELECT FROM bulkhead.file_parts d JOIN same s ON s.id = d.id WHERE d.duplicates > 0)
+           RETURNING p.file_id, p.id, same.n + p.n AS "rank!""#,
+        export_id,
+        file_id,
+        but_not
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.file_id, row.id, row.rank)).collect())
+}

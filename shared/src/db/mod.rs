@@ -17,7 +17,7 @@ use std::time::Duration;
 use sqlx::{
     PgPool,
     migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, types::PgInterval},
 };
 
 use crate::domain::UnknownWord;
@@ -111,6 +111,11 @@ pub async fn check_version(pool: &PgPool) -> Result<(), DatabaseError> {
             _ => Err(e),
         })?;
     if found < needed { Err(DatabaseError::Version { found, needed }) } else { Ok(()) }
+}
+
+/// A duration as Postgres takes it.
+pub(crate) fn interval(duration: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
 
 /// The connection is gone or Postgres is not there: nothing is wrong with what we asked.

@@ -33,7 +33,7 @@ pub async fn take_due(db: &mut PgConnection) -> sqlx::Result<Option<Orphan>> {
             SET attempts = attempts + 1, next_try_at = clock_timestamp() + least(attempts + 1, 24) * interval '1 hour'
           WHERE id = (SELECT id FROM bulkhead.orphan_exports c
                        WHERE released_at IS NULL AND next_try_at <= clock_timestamp() AND attempts < 48
-                         AND NOT EXISTS (SELECT FROM bulkhead.exports e WHERE e.source_id = c.source_id AND e.status_url = c.status_url)
+                         AND NOT EXISTS (SELECT FROM bulkhead.exports e WHERE md5(e.status_url) = md5(c.status_url) AND e.status_url = c.status_url)
                        ORDER BY next_try_at LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING id, source_id, status_url"
     )

@@ -17,19 +17,21 @@ pub struct Rejected {
 /// Replaces what an earlier load of this part rejected.
 pub async fn replace(db: &mut PgConnection, export_id: Uuid, part_id: i64, lines: &[Rejected]) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM bulkhead.rejected_lines WHERE part_id = $1", part_id).execute(&mut *db).await?;
-    for line in lines {
-        sqlx::query!(
-            "INSERT INTO bulkhead.rejected_lines (export_id, part_id, line, reason, bytes, byte_start)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            export_id,
-            part_id,
-            line.line,
-            line.reason,
-            line.bytes,
-            line.byte_start
-        )
-        .execute(&mut *db)
-        .await?;
-    }
+    let numbers: Vec<i64> = lines.iter().map(|l| l.line).collect();
+    let reasons: Vec<String> = lines.iter().map(|l| l.reason.clone()).collect();
+    let bytes: Vec<Vec<u8>> = lines.iter().map(|l| l.bytes.clone()).collect();
+    let starts: Vec<i64> = lines.iter().map(|l| l.byte_start).collect();
+    sqlx::query!(
+        "INSERT INTO bulkhead.rejected_lines (export_id, part_id, line, reason, bytes, byte_start)
+         SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::bytea[], $6::bigint[])",
+        export_id,
+        part_id,
+        &numbers,
+        &reasons,
+        &bytes,
+        &starts
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use sqlx::{PgExecutor, postgres::types::PgInterval};
+use sqlx::PgExecutor;
 use uuid::Uuid;
+
+use super::interval;
 
 /// How long a worker may be silent.
 pub const LEASE: Duration = Duration::from_secs(6);
 /// How often it renews.
 pub const RENEWAL: Duration = Duration::from_secs(2);
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
-}
 
 /// A new worker process, or one that has lost everything and starts afresh.
 pub async fn register(db: impl PgExecutor<'_>, id: Uuid, name: &str) -> sqlx::Result<()> {

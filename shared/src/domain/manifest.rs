@@ -1,6 +1,8 @@
 //! The manifest of a finished export, read with the tolerance that real servers need
 //! (Bulk Data IG, "Response - Complete Status").
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Deserialize;
 use url::Url;
 
@@ -32,6 +34,9 @@ pub struct ManifestFile {
 pub enum Unreadable {
     #[error("the manifest is not JSON of the expected shape ({0})")]
     Json(String),
+    /// An empty object, an OperationOutcome, a gateway's message: read as a manifest, each would mean an empty export.
+    #[error("the answer is JSON, but no manifest")]
+    NotAManifest,
     #[error("entry {0} of the manifest's {1} array has no usable url")]
     Url(usize, &'static str),
 }
@@ -76,7 +81,14 @@ struct Link {
 impl Manifest {
     /// Reads a page; relative URLs are resolved against the URL it came from.
     pub fn read(body: &[u8], from: &Url) -> Result<Self, Unreadable> {
-        let page: Page = serde_json::from_slice(body).map_err(|e| Unreadable::Json(format!("line {} column {}", e.line(), e.column())))?;
+        let unreadable = |e: serde_json::Error| Unreadable::Json(format!("line {} column {}", e.line(), e.column()));
+        let value: serde_json::Value = serde_json::from_slice(body).map_err(unreadable)?;
+        let has_a_member = ["transactionTime", "output", "requiresAccessToken"].iter().any(|name| value.get(*name).is_some());
+        if value.get("resourceType").is_some() || (value.is_object() && !has_a_member) {
+            return Err(Unreadable::NotAManifest);
+        }
+        // From the text, for the place of an error.
+        let page: Page = serde_json::from_slice(body).map_err(unreadable)?;
         // A boolean, or the word: both are seen.
         let requires_token = match &page.requires_access_token {
             serde_json::Value::Bool(yes) => Some(*yes),
@@ -102,6 +114,7 @@ impl Manifest {
                 });
             }
         }
+        tell_apart(&mut files);
         let next = page
             .link
             .unwrap_or_default()
@@ -110,6 +123,16 @@ impl Manifest {
             .map(|link| from.join(&link.url).map_err(|_| Unreadable::Url(1, "link")))
             .transpose()?;
         Ok(Self { transaction_time: page.transaction_time.as_str().map(str::to_owned), files, next })
+    }
+}
+
+/// A key that two URLs share names neither: those files are known by their full URLs.
+pub fn tell_apart(files: &mut [ManifestFile]) {
+    let mut urls: HashMap<&str, &Url> = HashMap::new();
+    let shared: HashSet<String> =
+        files.iter().filter(|file| *urls.entry(&file.url_key).or_insert(&file.url) != &file.url).map(|file| file.url_key.clone()).collect();
+    for file in files.iter_mut().filter(|file| shared.contains(&file.url_key)) {
+        file.url_key = file.url.to_string();
     }
 }
 
@@ -187,6 +210,20 @@ mod tests {
         let key = |text: &str| url_key(&Url::parse(text).unwrap());
         assert_eq!(key("https://s3/x?X-Amz-Signature=1&X-Amz-Date=2"), key("https://s3/x?X-Amz-Signature=3"));
         assert_ne!(key("https://h/x?file=1"), key("https://h/x?file=2"));
+    }
+
+    #[test]
+    fn files_that_differ_in_what_looks_like_a_signature_only_stay_two() {
+        let page = br#"{"output":[{"type":"Patient","url":"https://h/f?sp=1"},{"type":"Patient","url":"https://h/f?sp=2"}]}"#;
+        let page = Manifest::read(page, &from()).unwrap();
+        assert_ne!(page.files[0].url_key, page.files[1].url_key);
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_not_an_empty_one() {
+        for body in ["{}", r#"{"message":"try later"}"#, r#"{"resourceType":"OperationOutcome","output":[]}"#] {
+            assert!(matches!(Manifest::read(body.as_bytes(), &from()), Err(Unreadable::NotAManifest)), "{body}");
+        }
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{PgConnection, PgPool, postgres::types::PgInterval};
+use sqlx::{PgConnection, PgPool};
 
 use crate::{
-    db::{export_events::EventLevel, export_files, exports},
+    db::{export_events::EventLevel, export_files, exports, interval},
     domain::{
         failure::{Failure, Reason},
         finding::Finding,
@@ -155,7 +155,12 @@ async fn write_done(db: &mut PgConnection, fence: &Fence, tail: &dyn Tail) -> Re
 }
 
 async fn write_retry(db: &mut PgConnection, fence: &Fence, trouble: &Trouble, delay: Duration) -> Result<(), FinishError> {
-    if fence.claim.attempt >= fence.claim.max_attempts {
+    // The row's count, not the claim's: a download that has stored a part begins to count anew.
+    let attempt = sqlx::query_scalar!("SELECT attempt FROM bulkhead.stages WHERE id = $1", fence.claim.stage_id)
+        .fetch_optional(&mut *db)
+        .await?
+        .ok_or(FinishError::Lost)?;
+    if attempt >= fence.claim.max_attempts {
         return write_dead(db, fence, trouble).await;
     }
     let mut tx = fence.enter(db).await?;
@@ -255,7 +260,8 @@ pub async fn snooze_all(pool: &PgPool, snoozes: &[(Claim, Snooze)]) -> sqlx::Res
     let progress: Vec<Option<String>> = snoozes.iter().map(|(_, snooze)| snooze.progress.clone()).collect();
     sqlx::query!(
         "UPDATE bulkhead.stages s
-            SET state = 'ready', worker_id = NULL, ticketed_at = NULL, attempt = attempt - 1, snoozes = snoozes + 1, error = NULL,
+            -- A good answer forgets the failures before it.
+            SET state = 'ready', worker_id = NULL, ticketed_at = NULL, attempt = 0, snoozes = snoozes + 1, error = NULL,
                 progress = coalesce(w.progress, s.progress), next_run_at = clock_timestamp() + make_interval(secs => w.delay)
            FROM unnest($1::uuid[], $2::uuid[], $3::float8[], $4::text[]) AS w(id, claim_id, delay, progress)
           WHERE s.id = w.id AND s.claim_id = w.claim_id AND s.state = 'running'",
@@ -309,8 +315,4 @@ pub async fn disown(pool: &PgPool, worker_id: uuid::Uuid, running: &[uuid::Uuid]
     .execute(pool)
     .await?;
     Ok(done.rows_affected())
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }

@@ -9,7 +9,7 @@ use bulkhead_shared::{
 use reqwest::Response;
 
 use super::{
-    http::Http,
+    http::{Http, SMALL_BODY},
     outcome::{OperationOutcome, shorten},
     retry_after,
 };
@@ -28,7 +28,7 @@ impl Refusal {
         let status = answer.status().as_u16();
         let retry_after = retry_after::of(answer.headers());
         let place = without_query(answer.url().as_str());
-        let body = http.body(answer).await?;
+        let body = http.body(answer, SMALL_BODY).await?;
         Ok(Self { status, outcome: OperationOutcome::read(&body), retry_after, place })
     }
 
@@ -61,7 +61,7 @@ impl Refusal {
     pub fn again(&self, what: &str) -> StageError {
         StageError::Retry(
             Trouble::new(
-                Reason::ServerError,
+                Reason::Unreachable,
                 format!("{what}: {}.", self.words()),
                 "wait until the server is well again, then retry the export",
             ),

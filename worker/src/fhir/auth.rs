@@ -17,7 +17,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{
-    http::{Ask, Http},
+    http::{Ask, Http, SMALL_BODY},
     outcome::shorten,
     retry_after,
 };
@@ -25,12 +25,19 @@ use crate::work::Tokens;
 
 /// How long to wait for another worker that is minting.
 const PATIENCE: Duration = Duration::from_secs(70);
+/// How long minting may take: less than the lease on it (60 s).
+const MINTING: Duration = Duration::from_secs(50);
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// What is asked for when the source names no scope.
 const DEFAULT_SCOPE: &str = "system/*.read";
 
-/// Sends a request with the source's token; a 401 mints a new one, once.
+/// Sends a request with the source's token; a 401 mints a new one, once. A bearer token that a user gave goes to the source's own
+/// origin only, wherever the server points.
 pub async fn send(http: &Http, tokens: &Tokens<'_>, mut ask: Ask) -> Result<Response, StageError> {
+    let own = Url::parse(&tokens.source.base_url).is_ok_and(|base| base.origin() == ask.url.origin());
+    if tokens.source.auth == Auth::Bearer && !own {
+        return http.send(&ask).await;
+    }
     let Some(token) = token(http, tokens).await? else {
         return http.send(&ask).await;
     };
@@ -53,21 +60,20 @@ pub async fn token(http: &Http, tokens: &Tokens<'_>) -> Result<Option<AccessToke
             let token = String::from_utf8(tokens.secret().await?).unwrap_or_default();
             Ok(Some(AccessToken { token, version: 0 }))
         }
-        Auth::Smart => tokio::time::timeout(PATIENCE, shared(http, tokens))
-            .await
-            .unwrap_or_else(|_| Err(StageError::Again("another worker is minting the access token".to_owned(), Duration::from_secs(2)))),
+        Auth::Smart => shared(http, tokens).await,
     }
 }
 
 /// Whoever takes the right to mint does; the others wait for the row.
 async fn shared(http: &Http, tokens: &Tokens<'_>) -> Result<Option<AccessToken>, StageError> {
+    let began = tokio::time::Instant::now();
     loop {
         if let Some(token) = tokens.current().await? {
             return Ok(Some(token));
         }
         let minter = Uuid::new_v4();
         if let Some(version) = tokens.take_minting(minter).await? {
-            let minted = match mint(http, tokens).await {
+            let minted = match tokio::time::timeout(MINTING, mint(http, tokens)).await.unwrap_or_else(|_| Err(too_slow())) {
                 Ok(minted) => minted,
                 Err(error) => {
                     tokens.give_up_minting(minter).await?;
@@ -75,10 +81,17 @@ async fn shared(http: &Http, tokens: &Tokens<'_>) -> Result<Option<AccessToken>,
                 }
             };
             tokens.store(minter, version, &minted.access_token, minted.scope.as_deref(), minted.usable()).await?;
+        } else if began.elapsed() > PATIENCE {
+            return Err(StageError::Again("another worker is minting the access token".to_owned(), Duration::from_secs(2)));
         } else {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+fn too_slow() -> StageError {
+    let detail = format!("Timeout exceeded: the token endpoint did not answer within {} s.", MINTING.as_secs());
+    StageError::Retry(Trouble::new(Reason::Unreachable, detail, "check token_url, the network and the server; then retry the export"), None)
 }
 
 #[derive(Deserialize)]
@@ -154,12 +167,14 @@ async fn request(http: &Http, tokens: &Tokens<'_>, url: &Url, key: &PrivateKey, 
             "submit the export again with the right private_key",
         ))
     })?;
-    let ask = Ask::new(reqwest::Method::POST, url.clone()).accept("application/json").form(&[
+    let mut ask = Ask::new(reqwest::Method::POST, url.clone()).accept("application/json").form(&[
         ("grant_type", "client_credentials"),
         ("scope", source.scope.as_deref().unwrap_or(DEFAULT_SCOPE)),
         ("client_assertion_type", JWT_BEARER),
         ("client_assertion", &assertion),
     ]);
+    // The assertion in the body is for this endpoint only.
+    ask.same_origin_only = true;
     http.send(&ask).await
 }
 
@@ -180,7 +195,7 @@ async fn read(http: &Http, answer: Response) -> Result<Result<Minted, Refused>, 
     }
     let status = answer.status();
     let retry_after = retry_after::of(answer.headers());
-    let body = http.body(answer).await?;
+    let body = http.body(answer, SMALL_BODY).await?;
     if status.is_success() {
         return serde_json::from_slice(&body).map(Ok).map_err(|_| {
             StageError::Retry(

@@ -20,7 +20,9 @@ use reqwest::{
 
 const MAX_REDIRECTS: usize = 10;
 /// A manifest of a million files is smaller.
-const MAX_BODY: usize = 256 << 20;
+pub const MANIFEST_BODY: usize = 256 << 20;
+/// Tokens and refusals are much smaller.
+pub const SMALL_BODY: usize = 1 << 20;
 
 /// A client for all servers.
 #[derive(Clone)]
@@ -132,8 +134,11 @@ impl Http {
                 if ask.same_origin_only {
                     return Err(StageError::Fail(Trouble::new(
                         Reason::Refused,
-                        format!("The server redirects the kick-off to another host ({}).", next.host_str().unwrap_or("?")),
-                        "use that host in fhir_server_url if you trust it",
+                        format!(
+                            "The server redirects the request to another host ({}), where it must not be sent.",
+                            next.host_str().unwrap_or("?")
+                        ),
+                        "use that host in fhir_server_url (or token_url) if you trust it",
                     )));
                 }
                 token = None;
@@ -148,14 +153,14 @@ impl Http {
     }
 
     /// A whole body of bounded size.
-    pub async fn body(&self, mut answer: Response) -> Result<Vec<u8>, StageError> {
+    pub async fn body(&self, mut answer: Response, most: usize) -> Result<Vec<u8>, StageError> {
         let url = answer.url().clone();
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| self.trouble(&url, error))? {
-            if body.len() + chunk.len() > MAX_BODY {
+            if body.len() + chunk.len() > most {
                 return Err(StageError::Fail(Trouble::new(
                     Reason::Refused,
-                    format!("The answer of {} is larger than {} MiB.", without_query(url.as_str()), MAX_BODY >> 20),
+                    format!("The answer of {} is larger than {} MiB.", without_query(url.as_str()), most >> 20),
                     "ask the server's operator",
                 )));
             }

@@ -69,6 +69,8 @@ impl OperationOutcome {
 /// One line of bounded length.
 pub fn shorten(text: &str) -> String {
     const LONGEST: usize = 300;
+    // Postgres stores no NUL, and nobody wants to read the others.
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= LONGEST {
         return line;

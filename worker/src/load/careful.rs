@@ -31,7 +31,8 @@ pub async fn load(db: &mut PgConnection, target: Target<'_>, rows: &[&Row<'_>]) 
     stage(db, Target { staging: Some(&staging), ..target }, rows, &mut rejected).await?;
     let columns = table.columns();
     let key = table.key();
-    let updates: Vec<String> = columns.split(", ").filter(|c| !key.contains(c)).map(|c| format!("{c} = excluded.{c}")).collect();
+    let key_columns: Vec<&str> = key.split(", ").collect();
+    let updates: Vec<String> = columns.split(", ").filter(|c| !key_columns.contains(c)).map(|c| format!("{c} = excluded.{c}")).collect();
     let sql = format!(
         "WITH merged AS (
              INSERT INTO fhir.{name} AS present ({columns})
@@ -61,6 +62,7 @@ async fn stage(db: &mut PgConnection, target: Target<'_>, rows: &[&Row<'_>], rej
         };
         let Some(reason) = refusal(&error) else { return Err(error) };
         execute(db, "ROLLBACK TO SAVEPOINT piece".to_owned()).await?;
+        execute(db, "RELEASE SAVEPOINT piece".to_owned()).await?;
         if let [row] = piece {
             rejected.push(Rejected { line: row.line, reason, bytes: row.text.to_vec(), byte_start: row.byte_start });
         } else {

@@ -9,6 +9,11 @@ use crate::{fhir::outcome::OperationOutcome, load::cutter::resources};
 /// Different texts kept; the rest is counted under its severity.
 const TEXTS: usize = 20;
 
+/// The word, if it is one that FHIR knows; else the worst.
+fn severity(word: &str) -> &'static str {
+    ["information", "warning", "error", "fatal"].into_iter().find(|known| *known == word).unwrap_or("error")
+}
+
 /// `[{severity, text, count}]` of a part.
 pub fn summary(part: &[u8]) -> Value {
     let mut counts: BTreeMap<(String, String), i64> = BTreeMap::new();
@@ -18,7 +23,7 @@ pub fn summary(part: &[u8]) -> Value {
             continue;
         };
         for issue in outcome.issue {
-            let severity = issue.severity.clone();
+            let severity = severity(&issue.severity).to_owned();
             let mut key = (severity.clone(), issue.text());
             if counts.len() >= TEXTS && !counts.contains_key(&key) {
                 key = (severity, "other outcomes".to_owned());

@@ -62,6 +62,11 @@ struct Cleaned;
 impl Tail for Cleaned {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
+        if exports::get(tx.db(), id).await?.is_some_and(|export| export.delete_requested_at.is_some()) {
+            // Asked for while the blobs were being removed: now the rest.
+            tx.enqueue(&[NewStage::new(StageKind::CleanUp)]).await?;
+            return Ok(Written::Done);
+        }
         if exports::set_cleaned(tx.db(), id).await? {
             tx.tell(EventLevel::Info, "The downloaded files were removed.").await?;
             tx.enqueue(&[NewStage::new(StageKind::CleanUp).after(A_DAY.as_secs_f64())]).await?;

@@ -15,9 +15,8 @@ use bulkhead_shared::{
     domain::{
         failure::Reason,
         file::{ExportFile, FilePart, PartState},
-        manifest::{Manifest, ManifestFile},
+        manifest::{Manifest, ManifestFile, tell_apart},
         outgoing::without_query,
-        resource::table_of,
         source,
     },
     queue::{Fenced, NewStage, Outcome, StageError, Tail, Trouble, Written},
@@ -35,7 +34,11 @@ use url::Url;
 use super::{Stage, poll::ask_status};
 use crate::{
     blob_key,
-    fhir::{answer::Refusal, auth, http::Ask},
+    fhir::{
+        answer::Refusal,
+        auth,
+        http::{Ask, MANIFEST_BODY},
+    },
     load::cutter::{Cut, Cutter, LineTooLong, Part},
     work::Work,
 };
@@ -112,6 +115,8 @@ impl<'w> Reading<'w> {
         let headers = answer.headers();
         let plain = headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity");
         let tag = headers.get(ETAG).and_then(|tag| tag.to_str().ok()).filter(|tag| plain && tag.starts_with('"')).map(str::to_owned);
+        // Parts of an earlier answer are of another version, perhaps: then there is nothing to resume.
+        let tag = tag.filter(|_| self.known.is_empty());
         self.tag(tag).await?;
         Ok(answer)
     }
@@ -193,7 +198,7 @@ impl<'w> Reading<'w> {
                 return Ok(());
             }
             let from = answer.url().clone();
-            let body = self.work.http().body(answer).await?;
+            let body = self.work.http().body(answer, MANIFEST_BODY).await?;
             let Ok(page) = Manifest::read(&body, &from) else { return Ok(()) };
             files.extend(page.files);
             match page.next {
@@ -201,6 +206,7 @@ impl<'w> Reading<'w> {
                 None => break,
             }
         }
+        tell_apart(&mut files);
         self.work.checkpoint(&FreshLinks(files)).await?;
         self.file = self.work.file_now().await?;
         Ok(())
@@ -235,13 +241,7 @@ impl<'w> Reading<'w> {
             self.keep(part).await?;
         }
         let end = self.cutter.cut();
-        Ok(Downloaded {
-            file_id: self.file.id,
-            resource_type: self.file.resource_type.clone(),
-            parts: end.n,
-            lines: end.lines,
-            bytes: end.byte_start,
-        })
+        Ok(Downloaded { file_id: self.file.id, file_n: self.file.n, parts: end.n, lines: end.lines, bytes: end.byte_start })
     }
 
     /// Where the stored part of this number ended: cut there again, so that the two can be compared.
@@ -255,7 +255,10 @@ impl<'w> Reading<'w> {
         let Part { bytes, cut, physical_lines, lines } = part;
         let sha256 = Sha256::digest(&bytes).to_vec();
         let known = self.known.get(&cut.n);
-        if known.is_some_and(|part| part.sha256 == sha256 && part.state != PartState::Lost) {
+        if known.is_some_and(|part| {
+            let same_place = part.byte_start == cut.byte_start && part.first_line == cut.first_line;
+            same_place && part.sha256 == sha256 && part.state != PartState::Lost
+        }) {
             return Ok(());
         }
         let blob_key = blob_key::of_part(self.work.export.id, self.file.id, self.work.claim().claim_id, cut.n);
@@ -271,11 +274,12 @@ impl<'w> Reading<'w> {
             NewPart { n: cut.n, blob_key, byte_start: cut.byte_start, byte_len, first_line: cut.first_line, physical_lines, lines, sha256 };
         let kept = Kept { file_id: self.file.id, file_n: self.file.n, part, replaces: known.is_some() };
         let result = self.work.checkpoint(&kept).await;
-        if matches!(result, Err(StageError::Lost)) {
-            // No row knows of it, and the clean-up of a cancelled export may have been here already.
-            if let Err(error) = self.work.blobs().delete(&kept.part.blob_key).await {
-                tracing::warn!(%error, "the blob of a part that does not count was not removed");
-            }
+        // The clean-up of a cancelled export may have been here already. A commit whose answer was lost may have kept it.
+        if matches!(result, Err(StageError::Lost))
+            && !self.work.is_blob_known(&kept.part.blob_key).await?
+            && let Err(error) = self.work.blobs().delete(&kept.part.blob_key).await
+        {
+            tracing::warn!(%error, "the blob of a part that does not count was not removed");
         }
         result
     }
@@ -368,7 +372,12 @@ impl Tail for Kept {
             file_parts::restart_load(tx.db(), part_id).await?;
         }
         tx.enqueue(&[NewStage::load(self.file_id, part_id, self.file_n.saturating_add(self.part.n))]).await?;
-        tx.forget_attempts().await?;
+        if self.replaces {
+            // Only new parts are progress: a server whose file is another one at each reading must come to an end.
+            reload_where_duplicates_moved(tx, self.file_id, part_id).await?;
+        } else {
+            tx.forget_attempts().await?;
+        }
         Ok(Written::Done)
     }
 }
@@ -376,7 +385,7 @@ impl Tail for Kept {
 /// The whole file is here.
 struct Downloaded {
     file_id: i64,
-    resource_type: Option<String>,
+    file_n: i32,
     parts: i32,
     lines: i64,
     bytes: i64,
@@ -389,11 +398,27 @@ impl Tail for Downloaded {
         // It was longer when it was read before.
         let gone = file_parts::remove_from(tx.db(), self.file_id, self.parts).await?;
         if !gone.is_empty() {
-            let table = table_of(self.resource_type.as_deref().unwrap_or_default());
-            fhir::delete_parts(tx.db(), table, id, &gone).await?;
+            fhir::delete_parts(tx.db(), id, &gone).await?;
             tx.tell(EventLevel::Warning, "A file became shorter since it was read before; the rows of its end were removed.").await?;
+            reload_where_duplicates_moved(tx, self.file_id, 0).await?;
+        }
+        if file_parts::any_lost(tx.db(), self.file_id).await? {
+            // Its load found the blob gone while we were reading on: once more.
+            export_files::set_pending(tx.db(), self.file_id).await?;
+            tx.enqueue(&[NewStage::download(self.file_id, self.file_n)]).await?;
+            return Ok(Written::Done);
         }
         export_files::set_downloaded(tx.db(), self.file_id, self.parts, self.lines, self.bytes).await?;
         Ok(Written::Done)
     }
+}
+
+/// The rows of a part go when it gets other content. A row that had been merged over another part's would go with it, so all
+/// parts of that type load again: rare, and right in any order.
+async fn reload_where_duplicates_moved(tx: &mut Fenced<'_>, file_id: i64, but_not: i64) -> sqlx::Result<()> {
+    let id = tx.export_id();
+    for (file, part, rank) in file_parts::unload_duplicates(tx.db(), id, file_id, but_not).await? {
+        tx.enqueue(&[NewStage::load(file, part, rank)]).await?;
+    }
+    Ok(())
 }

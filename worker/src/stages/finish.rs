@@ -40,8 +40,8 @@ impl Tail for Verdict {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
         let files = export_files::totals(tx.db(), id).await?;
-        // A retry made files pending again: finish comes again when they are settled.
-        if files.iter().any(|file| file.state == "pending") {
+        // A retry made files or loads live again: finish comes again when they are settled.
+        if files.iter().any(|file| file.state == "pending") || exports::has_live_data_stages(tx.db(), id).await? {
             return Ok(Written::Done);
         }
         let findings: Vec<Finding> = files.iter().flat_map(findings_of).collect();

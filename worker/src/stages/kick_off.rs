@@ -36,12 +36,11 @@ impl Stage for KickOff {
                 "if you know the export's status URL, resume with it; or wait until the server may be asked again, then retry",
             )));
         }
+        // A token first: what fails here has asked the server for nothing.
+        auth::token(work.http(), &work.tokens()).await?;
         // Committed before the question: from here on a crash leaves the answer in doubt.
         work.checkpoint(&Intent(true)).await?;
-        let answer = match auth::send(work.http(), &work.tokens(), ask(work)?).await {
-            Ok(answer) => answer,
-            Err(error) => return Err(error),
-        };
+        let answer = auth::send(work.http(), &work.tokens(), ask(work)?).await?;
         if matches!(answer.status().as_u16(), 200 | 202)
             && let Some(location) = answer.headers().get(CONTENT_LOCATION).and_then(|l| l.to_str().ok())
             && let Ok(status_url) = answer.url().join(location)

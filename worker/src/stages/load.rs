@@ -108,7 +108,7 @@ async fn fast(
     part: &FilePart,
     tables: &BTreeMap<Table, Vec<Row<'_>>>,
 ) -> Result<Option<i64>, StageError> {
-    begin(db, work, part, tables).await?;
+    begin(db, work, part).await?;
     let mut added = 0;
     for (table, rows) in tables {
         let target = Target { table: *table, export_id: work.export.id, part_id: part.id, staging: None };
@@ -132,7 +132,7 @@ async fn with_care(
     part: &FilePart,
     tables: &BTreeMap<Table, Vec<Row<'_>>>,
 ) -> Result<(i64, Vec<Rejected>), StageError> {
-    begin(db, work, part, tables).await?;
+    begin(db, work, part).await?;
     let mut added = 0;
     let mut rejected = Vec::new();
     for (table, rows) in tables {
@@ -146,12 +146,10 @@ async fn with_care(
 }
 
 /// Opens the transaction. Rows of an earlier load of this part go first.
-async fn begin(db: &mut PgConnection, work: &Work, part: &FilePart, tables: &BTreeMap<Table, Vec<Row<'_>>>) -> Result<(), StageError> {
+async fn begin(db: &mut PgConnection, work: &Work, part: &FilePart) -> Result<(), StageError> {
     sqlx::query("BEGIN").execute(&mut *db).await?;
     if part.ever_loaded {
-        for table in tables.keys() {
-            fhir::delete_parts(db, table.name, work.export.id, &[part.id]).await?;
-        }
+        fhir::delete_parts(db, work.export.id, &[part.id]).await?;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ use crate::{
     fhir::{
         answer::Refusal,
         auth,
-        http::{Ask, Http},
+        http::{Ask, Http, MANIFEST_BODY},
         outcome::OperationOutcome,
         retry_after,
     },
@@ -35,6 +35,8 @@ use crate::{
 
 /// Without `Retry-After` polls are at most this far apart.
 const SLOWEST: Duration = Duration::from_secs(60);
+/// No manifest has more pages.
+const MOST_PAGES: i32 = 10_000;
 /// A terminal-looking 5xx is believed on this attempt.
 const BELIEVE_5XX: i32 = 3;
 
@@ -50,6 +52,10 @@ impl Stage for Poll {
             .map_err(|_| StageError::Fail(Trouble::new(Reason::Refused, "The status URL is not a URL.", "submit the export again")))?;
         let answer = ask_status(work.http(), &work.tokens(), url).await?;
         match answer.status().as_u16() {
+            // The answer itself went well, the export has not ended (Bulk Data IG, "separate-export-status").
+            200 if answer.headers().get("x-export-status").is_some_and(|status| status.as_bytes().starts_with(b"202")) => {
+                Ok(Outcome::Snooze(wait(answer.headers(), work.claim().snoozes)))
+            }
             202 => Ok(Outcome::Snooze(wait(answer.headers(), work.claim().snoozes))),
             200..=299 => take_in(work, answer).await,
             _ => refused(work, Refusal::read(work.http(), answer).await?),
@@ -73,18 +79,26 @@ fn wait(headers: &HeaderMap, snoozes: i32) -> Snooze {
 async fn take_in(work: &Work, answer: Response) -> Result<Outcome, StageError> {
     let url = answer.url().clone();
     let expires_at = expires(answer.headers());
-    let body = work.http().body(answer).await?;
+    let body = work.http().body(answer, MANIFEST_BODY).await?;
     let manifest = Manifest::read(&body, &url).map_err(|unreadable| {
         // A gateway's page with status 200 happens; a manifest that stays unreadable is the server's fault.
         StageError::Retry(
             Trouble::new(
-                Reason::ServerError,
+                Reason::Unreachable,
                 format!("The server's answer cannot be used: {unreadable}."),
                 "report it to the server's operator",
             ),
             None,
         )
     })?;
+    // A circle of pages would be walked for ever.
+    if manifest.next.as_ref() == Some(&url) || work.export.manifest_pages >= MOST_PAGES {
+        return Err(StageError::Fail(Trouble::new(
+            Reason::Refused,
+            format!("The manifest's pages do not end (page {}).", work.export.manifest_pages + 1),
+            "report it to the server's operator",
+        )));
+    }
     let raw = serde_json::from_slice(&body).unwrap_or(Value::Null);
     Ok(Outcome::Done(Box::new(TakenIn { manifest, expires_at, raw })))
 }
