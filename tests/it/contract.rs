@@ -87,6 +87,13 @@ async fn run_twice(kind: StageKind) {
             .execute(&app.pool)
             .await
             .expect("the export");
+        app.until_sql("SELECT runs >= 2 AND state = 'done' FROM bulkhead.stages WHERE export_id = $1 AND kind = 'finish'", job).await;
+        // The clean-up may have met the export alive again, and put itself off for a day.
+        sqlx::query("UPDATE bulkhead.stages SET next_run_at = now() WHERE export_id = $1 AND kind = 'clean_up' AND state = 'ready'")
+            .bind(job)
+            .execute(&app.pool)
+            .await
+            .expect("the clean-up");
     }
     ends_right(&app, job, kind).await;
 }

@@ -6,6 +6,7 @@ mod contract;
 mod fault_walk;
 mod loading;
 mod operations;
+mod queue;
 mod real_data;
 mod walk;
 

@@ -367,15 +367,16 @@ struct Kept {
 impl Tail for Kept {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
+        // Before the part forgets what it counted.
+        let unloaded = if self.replaces { unload_where_duplicates_were_met(tx, self.file_id).await? } else { Vec::new() };
         let part_id = file_parts::store(tx.db(), id, self.file_id, &self.part).await?;
         if self.replaces {
             file_parts::restart_load(tx.db(), part_id).await?;
         }
         tx.enqueue(&[NewStage::load(self.file_id, part_id, self.file_n.saturating_add(self.part.n))]).await?;
-        if self.replaces {
-            // Only new parts are progress: a server whose file is another one at each reading must come to an end.
-            reload_where_duplicates_moved(tx, self.file_id, part_id).await?;
-        } else {
+        load_again(tx, &unloaded, &[part_id]).await?;
+        // Only new parts are progress: a server whose file is another one at each reading must come to an end.
+        if !self.replaces {
             tx.forget_attempts().await?;
         }
         Ok(Written::Done)
@@ -396,11 +397,12 @@ impl Tail for Downloaded {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
         // It was longer when it was read before.
-        let gone = file_parts::remove_from(tx.db(), self.file_id, self.parts).await?;
-        if !gone.is_empty() {
+        if file_parts::of_file(tx.db(), self.file_id).await?.iter().any(|part| part.n >= self.parts) {
+            let unloaded = unload_where_duplicates_were_met(tx, self.file_id).await?;
+            let gone = file_parts::remove_from(tx.db(), self.file_id, self.parts).await?;
             fhir::delete_parts(tx.db(), id, &gone).await?;
+            load_again(tx, &unloaded, &gone).await?;
             tx.tell(EventLevel::Warning, "A file became shorter since it was read before; the rows of its end were removed.").await?;
-            reload_where_duplicates_moved(tx, self.file_id, 0).await?;
         }
         if file_parts::any_lost(tx.db(), self.file_id).await? {
             // Its load found the blob gone while we were reading on: once more.
@@ -414,11 +416,21 @@ impl Tail for Downloaded {
 }
 
 /// The rows of a part go when it gets other content. A row that had been merged over another part's would go with it, so all
-/// parts of that type load again: rare, and right in any order.
-async fn reload_where_duplicates_moved(tx: &mut Fenced<'_>, file_id: i64, but_not: i64) -> sqlx::Result<()> {
+/// parts of that type load again. Their rows go at once: the first to load must not be compared with what another still has.
+async fn unload_where_duplicates_were_met(tx: &mut Fenced<'_>, file_id: i64) -> sqlx::Result<Vec<(i64, i64, i32)>> {
     let id = tx.export_id();
-    for (file, part, rank) in file_parts::unload_duplicates(tx.db(), id, file_id, but_not).await? {
-        tx.enqueue(&[NewStage::load(file, part, rank)]).await?;
+    let unloaded = file_parts::unload_duplicates(tx.db(), id, file_id, 0).await?;
+    if !unloaded.is_empty() {
+        let parts: Vec<i64> = unloaded.iter().map(|(_, part, _)| *part).collect();
+        fhir::delete_parts(tx.db(), id, &parts).await?;
+    }
+    Ok(unloaded)
+}
+
+/// Loads for the unloaded parts, but for these.
+async fn load_again(tx: &mut Fenced<'_>, unloaded: &[(i64, i64, i32)], but_not: &[i64]) -> sqlx::Result<()> {
+    for (file, part, rank) in unloaded.iter().filter(|(_, part, _)| !but_not.contains(part)) {
+        tx.enqueue(&[NewStage::load(*file, *part, *rank)]).await?;
     }
     Ok(())
 }
