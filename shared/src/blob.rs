@@ -4,6 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -84,5 +85,20 @@ impl Blobs {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(BlobError::Other(format!("{}: {error}", folder.display()))),
         }
+    }
+
+    /// Exports that have blobs nobody has touched for so long.
+    pub async fn exports_older_than(&self, age: Duration) -> Result<Vec<Uuid>, BlobError> {
+        let other = |error: std::io::Error| BlobError::Other(format!("{}: {error}", self.folder.display()));
+        let mut found = Vec::new();
+        let mut entries = tokio::fs::read_dir(&self.folder).await.map_err(other)?;
+        while let Some(entry) = entries.next_entry().await.map_err(other)? {
+            let Some(export_id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let touched = entry.metadata().await.and_then(|meta| meta.modified()).map_err(other)?;
+            if touched.elapsed().is_ok_and(|since| since > age) {
+                found.push(export_id);
+            }
+        }
+        Ok(found)
     }
 }

@@ -454,7 +454,6 @@ async fn a_part_that_rotted_on_the_disk_is_read_again() {
     .await;
 }
 
-#[ignore = "known defect: the rows that a part took over from others go with it when it is loaded again, and are counted twice"]
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_a_file_of_newer_duplicates_again_keeps_rows_and_counts_right() {
     let patient = |n: usize, day: usize| {

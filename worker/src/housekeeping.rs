@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bulkhead_shared::{
-    db::{orphan_exports, sources, workers},
+    db::{exports, orphan_exports, sources, workers},
     queue::{clean_up_failed, purge, sweep},
 };
 use reqwest::Method;
@@ -17,6 +17,8 @@ use crate::{
 
 const SWEEP: Duration = Duration::from_secs(2);
 const PURGE: Duration = Duration::from_secs(60);
+/// Blobs without an export are looked at when they are this old.
+const STRAY: Duration = Duration::from_secs(86_400);
 
 /// Sweeps until the worker drains.
 pub async fn sweep_regularly(runner: Arc<Runner>) {
@@ -68,10 +70,27 @@ pub async fn clean_regularly(runner: Arc<Runner>) {
         if let Err(error) = clean_up_failed(&runner.env.pool, runner.env.blob_settings.retention_seconds()).await {
             tracing::warn!(%error, "the clean-up of failed exports could not be scheduled; trying again");
         }
+        if let Err(error) = remove_stray_blobs(&runner).await {
+            tracing::warn!(%error, "stray blobs could not be removed; trying again");
+        }
         if let Err(error) = release_orphan(&runner).await {
             tracing::warn!(%error, "an orphaned export could not be released; trying again later");
         }
     }
+}
+
+/// Blobs of exports that were deleted: a process that was paused or killed in a download may have left them behind the clean-up.
+async fn remove_stray_blobs(runner: &Runner) -> anyhow::Result<()> {
+    let env = &runner.env;
+    let old = env.blobs.exports_older_than(STRAY).await?;
+    if old.is_empty() {
+        return Ok(());
+    }
+    for export_id in exports::unknown(&env.pool, &old).await? {
+        env.blobs.delete_export(export_id).await?;
+        tracing::info!(%export_id, "blobs of an export that is gone were removed");
+    }
+    Ok(())
 }
 
 /// Tells a server to forget an export that nobody has: its status URL came after its stage had been taken over.

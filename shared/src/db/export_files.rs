@@ -73,16 +73,19 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Export
     .transpose()
 }
 
-/// A manifest that was fetched again: known files get their fresh URLs, unknown ones are ignored.
-pub async fn refresh_urls(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile]) -> sqlx::Result<u64> {
+/// A manifest that was fetched again: known files get its URLs and counts, unknown ones are ignored.
+pub async fn refresh(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile]) -> sqlx::Result<u64> {
     let urls: Vec<String> = files.iter().map(|f| f.url.to_string()).collect();
     let keys: Vec<String> = files.iter().map(|f| f.url_key.clone()).collect();
+    let counts: Vec<Option<i64>> = files.iter().map(|f| f.count).collect();
     let done = sqlx::query!(
-        "UPDATE bulkhead.export_files f SET url = l.url FROM unnest($2::text[], $3::text[]) AS l(url, url_key)
+        "UPDATE bulkhead.export_files f SET url = l.url, expected_count = l.count
+           FROM unnest($2::text[], $3::text[], $4::bigint[]) AS l(url, url_key, count)
           WHERE f.export_id = $1 AND f.url_key = l.url_key",
         export_id,
         &urls,
-        &keys
+        &keys,
+        &counts as &[Option<i64>]
     )
     .execute(db)
     .await?;

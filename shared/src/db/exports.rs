@@ -281,6 +281,16 @@ pub async fn set_cleaned(db: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
+/// Which of these are not there (any more).
+pub async fn unknown(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"SELECT id AS "id!" FROM unnest($1::uuid[]) AS asked(id) WHERE NOT EXISTS (SELECT FROM bulkhead.exports e WHERE e.id = asked.id)"#,
+        ids
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// The row itself goes, and with it its files, parts, stages, events and rejects.
 pub async fn delete(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM bulkhead.exports WHERE id = $1 AND delete_requested_at IS NOT NULL", id).execute(db).await?;

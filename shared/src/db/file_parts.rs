@@ -28,61 +28,64 @@ pub struct LoadCounts {
     pub outcomes: Option<serde_json::Value>,
 }
 
+struct PartRow {
+    id: i64,
+    file_id: i64,
+    n: i32,
+    blob_key: String,
+    byte_start: i64,
+    byte_len: i64,
+    first_line: i64,
+    physical_lines: i64,
+    lines: i64,
+    sha256: Vec<u8>,
+    state: String,
+    ever_loaded: bool,
+}
+
+impl PartRow {
+    fn into_part(self) -> sqlx::Result<FilePart> {
+        Ok(FilePart {
+            id: self.id,
+            file_id: self.file_id,
+            n: self.n,
+            blob_key: self.blob_key,
+            byte_start: self.byte_start,
+            byte_len: self.byte_len,
+            first_line: self.first_line,
+            physical_lines: self.physical_lines,
+            lines: self.lines,
+            sha256: self.sha256,
+            state: self.state.parse()?,
+            ever_loaded: self.ever_loaded,
+        })
+    }
+}
+
 /// The parts of a file, in order.
 pub async fn of_file(db: impl PgExecutor<'_>, file_id: i64) -> sqlx::Result<Vec<FilePart>> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        PartRow,
         "SELECT id, file_id, n, blob_key, byte_start, byte_len, first_line, physical_lines, lines, sha256, state, ever_loaded
            FROM bulkhead.file_parts WHERE file_id = $1 ORDER BY n",
         file_id
     )
     .fetch_all(db)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(FilePart {
-                id: row.id,
-                file_id: row.file_id,
-                n: row.n,
-                blob_key: row.blob_key,
-                byte_start: row.byte_start,
-                byte_len: row.byte_len,
-                first_line: row.first_line,
-                physical_lines: row.physical_lines,
-                lines: row.lines,
-                sha256: row.sha256,
-                state: row.state.parse()?,
-                ever_loaded: row.ever_loaded,
-            })
-        })
-        .collect()
+    rows.into_iter().map(PartRow::into_part).collect()
 }
 
 /// A part by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<FilePart>> {
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        PartRow,
         "SELECT id, file_id, n, blob_key, byte_start, byte_len, first_line, physical_lines, lines, sha256, state, ever_loaded
            FROM bulkhead.file_parts WHERE id = $1",
         id
     )
     .fetch_optional(db)
     .await?;
-    row.map(|row| {
-        Ok(FilePart {
-            id: row.id,
-            file_id: row.file_id,
-            n: row.n,
-            blob_key: row.blob_key,
-            byte_start: row.byte_start,
-            byte_len: row.byte_len,
-            first_line: row.first_line,
-            physical_lines: row.physical_lines,
-            lines: row.lines,
-            sha256: row.sha256,
-            state: row.state.parse()?,
-            ever_loaded: row.ever_loaded,
-        })
-    })
-    .transpose()
+    row.map(PartRow::into_part).transpose()
 }
 
 /// Stores a part, in place of one with the same number but other content. Its load must be enqueued again.

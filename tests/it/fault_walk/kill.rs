@@ -6,7 +6,7 @@ use bulkhead_tests::{App, Setup};
 use futures::future::BoxFuture;
 use sqlx::{Connection as _, PgConnection};
 
-use super::{ExportLock, Row, case, runs_again, start, until_waiting};
+use super::{ExportLock, KILLED, Row, case, runs_again, start, until_waiting};
 use crate::setup;
 
 const GROUP: &str = "NeighborhoodHealthPlan";
@@ -42,7 +42,7 @@ async fn kill_and_go_on(app: &mut App, job: uuid::Uuid, stage: &str, kick_offs: 
     app.workers[0].kill();
     app.sandbox.release();
     let recovered = runs_again(app, job, stage, since).await;
-    Row::of(app, job, GROUP, "SIGKILL of its worker", stage, Some(recovered), kick_offs).await
+    Row::of(app, job, GROUP, KILLED, stage, Some(recovered), kick_offs).await
 }
 
 /// Killed in COPY, which waits for a lock on its table.
@@ -57,7 +57,7 @@ async fn load() -> Row {
     app.workers[0].kill();
     sqlx::raw_sql("ROLLBACK").execute(&mut locker).await.expect("the lock's end");
     let recovered = runs_again(&app, job, "load", since).await;
-    Row::of(&app, job, GROUP, "SIGKILL of its worker", "load", Some(recovered), 1).await
+    Row::of(&app, job, GROUP, KILLED, "load", Some(recovered), 1).await
 }
 
 /// Killed while it waits for the export's lock, with everything loaded.
@@ -81,7 +81,7 @@ async fn finish() -> Row {
     app.workers[0].kill();
     sqlx::raw_sql("SELECT pg_advisory_unlock(1)").execute(&mut gate).await.expect("the gate opens");
     let recovered = runs_again(&app, job, "finish", since).await;
-    Row::of(&app, job, GROUP, "SIGKILL of its worker", "finish", Some(recovered), 1).await
+    Row::of(&app, job, GROUP, KILLED, "finish", Some(recovered), 1).await
 }
 
 /// Killed between the removal of the blobs and saying so.
@@ -107,7 +107,7 @@ async fn clean_up() -> Row {
     app.workers[0].kill();
     lock.release().await;
     let recovered = runs_again(&app, job, "clean_up", since).await;
-    Row::of(&app, job, GROUP, "SIGKILL of its worker", "clean_up", Some(recovered), 1).await
+    Row::of(&app, job, GROUP, KILLED, "clean_up", Some(recovered), 1).await
 }
 
 /// All workers and the API at once, in the middle of downloads.

@@ -8,6 +8,7 @@ mod race;
 mod server;
 
 use std::{
+    fmt::Write as _,
     future::Future,
     time::{Duration, Instant},
 };
@@ -18,6 +19,9 @@ use sqlx::{Connection as _, PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::setup;
+
+/// The fault whose recovery is timed.
+pub const KILLED: &str = "SIGKILL of its worker";
 
 /// A line of the table.
 pub struct Row {
@@ -56,16 +60,27 @@ async fn the_fault_walk() {
     // Three at a time: most of their time is waiting for leases to end. One that fails does not stop the others.
     let ended: Vec<Result<Row, _>> = futures::stream::iter(cases).map(tokio::spawn).buffered(3).collect().await;
     let rows: Vec<&Row> = ended.iter().flatten().collect();
-    println!("{:<44} {:<10} {:>10} {:>6} {:>10}", "fault", "stage", "seconds", "rows", "kick-offs");
-    for row in &rows {
-        let seconds = row.recovered.map_or_else(|| "-".to_owned(), |d| format!("{:.1}", d.as_secs_f64()));
-        println!("{:<44} {:<10} {seconds:>10} {:>6} {:>10}", row.fault, row.stage, "right", row.kick_offs);
-    }
+    let table = table(&rows);
+    println!("{table}");
+    std::fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/fault-walk.txt"), table).expect("the table is kept");
     assert_eq!(rows.len(), expected, "some cases did not hold; their panics are above");
-    let mut killed: Vec<f64> =
-        rows.iter().filter(|row| row.fault == "SIGKILL of its worker").filter_map(|row| Some(row.recovered?.as_secs_f64())).collect();
+}
+
+fn table(rows: &[&Row]) -> String {
+    let mut table = format!("{:<44} {:<10} {:>10} {:>6} {:>10}\n", "fault", "stage", "seconds", "rows", "kick-offs");
+    let mut killed = Vec::new();
+    for row in rows {
+        let seconds = row.recovered.map_or_else(|| "-".to_owned(), |d| format!("{:.1}", d.as_secs_f64()));
+        let _ = writeln!(table, "{:<44} {:<10} {seconds:>10} {:>6} {:>10}", row.fault, row.stage, "right", row.kick_offs);
+        if row.fault == KILLED {
+            killed.extend(row.recovered.map(|d| d.as_secs_f64()));
+        }
+    }
     killed.sort_by(f64::total_cmp);
-    println!("SIGKILL to the stage running again: median {:.1} s, longest {:.1} s", killed[killed.len() / 2], killed[killed.len() - 1]);
+    if let (Some(median), Some(longest)) = (killed.get(killed.len() / 2), killed.last()) {
+        let _ = writeln!(table, "SIGKILL to the stage running again: median {median:.1} s, longest {longest:.1} s");
+    }
+    table
 }
 
 /// One worker, files small enough that several parts are under way.

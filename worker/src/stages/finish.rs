@@ -87,13 +87,15 @@ fn findings_of(file: &FileTotals) -> Vec<Finding> {
         findings.push(finding(Severity::Error, FindingKind::CountMismatch, message));
     }
     if file.rejects > 0 {
-        let message =
-            format!("{name} file {}: {} lines could not be loaded; rejected_lines has them with their reasons.", file.n, file.rejects);
+        let message = format!(
+            "{name} file {}: lines that could not be loaded: {}; rejected_lines has them with their reasons.",
+            file.n, file.rejects
+        );
         findings.push(finding(Severity::Error, FindingKind::RejectedLines, message));
     }
     if file.duplicates > 0 {
         let message =
-            format!("{name} file {}: {} resources were there already; the newer version of each was kept.", file.n, file.duplicates);
+            format!("{name} file {}: resources that were there already: {}; the newer version of each was kept.", file.n, file.duplicates);
         findings.push(finding(Severity::Warning, FindingKind::Duplicates, message));
     }
     if file.kind == "deleted" && file.lines > 0 {

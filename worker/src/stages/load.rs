@@ -175,7 +175,8 @@ impl Tail for Loaded {
             return Err(sqlx::Error::RowNotFound);
         }
         if !self.rejected.is_empty() {
-            tx.tell(EventLevel::Warning, &format!("{} lines could not be loaded; rejected_lines has them.", self.rejected.len())).await?;
+            tx.tell(EventLevel::Warning, &format!("Lines that could not be loaded: {}; rejected_lines has them.", self.rejected.len()))
+                .await?;
         }
         Ok(Written::Done)
     }
