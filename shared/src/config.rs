@@ -78,7 +78,7 @@ impl OutgoingSettings {
 /// Where downloaded parts are kept until they are loaded.
 #[derive(Debug, Clone, Args)]
 pub struct BlobSettings {
-    /// Folder for downloaded files; the same for all workers
+    /// Folder for downloaded files; the same for all workers of a database, and of no other database
     #[arg(long, env = "BULK_DATA_DIR", default_value = "/data/bulk")]
     pub bulk_data_dir: PathBuf,
     /// Days to keep the files of an export that has ended
