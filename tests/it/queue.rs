@@ -71,3 +71,42 @@ async fn twenty_thousand_ready_stages_need_no_more_tickets_than_runs() {
     assert_eq!(runs, 20_000);
     assert!(tickets * 10 <= runs * 11 && jobs <= tickets, "{tickets} tickets ({jobs} jobs) for {runs} runs");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_is_purged_and_what_lives_stays() {
+    let app = App::start(setup()).await;
+    let done = app.export("FallonHealth").await;
+    app.until(done, "completed").await;
+    app.sandbox.fault("token:status=400");
+    app.sandbox.fault("kick-off:status=400");
+    let failed = app.export("MinutemanHealth").await;
+    app.until(failed, "failed").await;
+    app.assert_nothing_left().await;
+    sqlx::raw_sql(
+        "UPDATE apalis.jobs SET done_at = done_at - interval '1 hour';
+         UPDATE bulkhead.stages SET finished_at = finished_at - interval '2 days';
+         INSERT INTO bulkhead.workers (id, name, version, lease_until, ended_at)
+         VALUES (gen_random_uuid(), 'gone', '0', now() - interval '9 days', now() - interval '9 days')",
+    )
+    .execute(&app.pool)
+    .await
+    .expect("the past");
+    assert!(bulkhead_shared::queue::purge(&app.pool).await.expect("a purge") > 0);
+    let (jobs, workers): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM apalis.jobs WHERE status = 'Done'), (SELECT count(*) FROM bulkhead.workers WHERE name = 'gone')",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .expect("counts");
+    assert_eq!((jobs, workers), (0, 0));
+    // Of the completed export its clean-up to come stays; of the failed one everything, for a retry.
+    let left: Vec<(Uuid, String)> =
+        sqlx::query_as("SELECT export_id, kind FROM bulkhead.stages ORDER BY kind").fetch_all(&app.pool).await.expect("stages");
+    let kinds = |job: Uuid| left.iter().filter(|(id, _)| *id == job).map(|(_, kind)| kind.as_str()).collect::<Vec<_>>();
+    assert_eq!(kinds(done), ["clean_up"]);
+    assert_eq!(kinds(failed), ["auth", "kick_off"]);
+    assert_eq!(app.operate(failed, "retry").await.0, 200);
+    app.until(failed, "completed").await;
+    app.assert_rows_right(failed, "MinutemanHealth").await;
+    app.assert_nothing_left().await;
+}

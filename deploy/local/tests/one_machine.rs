@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bulkhead_sandbox::{Sandbox, SandboxConfig};
 use uuid::Uuid;
 
 /// A folder that every user may enter, gone with the test.
@@ -148,6 +149,32 @@ fn mistakes_get_one_sentence_that_says_what_to_do() {
         assert!(said.contains(expected), "{said:?} should say {expected:?}");
         assert!(!said.contains("backtrace"), "{said}");
     }
+}
+
+#[test]
+fn exports_groups_in_one_shot_from_a_downloaded_configuration() {
+    let folder = Folder::new();
+    let [port] = ports();
+    let server = Sandbox::start(SandboxConfig { auth: true, scale: 0.05, ..SandboxConfig::default() }).unwrap();
+    let client = server.register_client();
+    let config = folder.0.join("config.json");
+    let downloaded = serde_json::json!({
+        "auth_type": "backend-services", "token_endpoint": client.token_url, "client_id": client.client_id, "key": client.private_jwk,
+    });
+    fs::write(&config, downloaded.to_string()).unwrap();
+    let config = config.display().to_string();
+    let url = server.base_url();
+    let arguments = ["export", "--config", &config, "--fhir-url", &url, "--type", "Patient,Condition", "--group"];
+    let good = bulkhead(&folder, port, &arguments).args(["FallonHealth", "TuftsHealthPlan"]).output().unwrap();
+    assert!(good.status.success(), "{}", text(&good));
+    for group in ["FallonHealth", "TuftsHealthPlan"] {
+        let served = server.expected(Some(group));
+        let line = format!("{group}: {} resources", served["Patient"] + served["Condition"]);
+        assert!(text(&good).contains(&line), "{} should say {line}", text(&good));
+    }
+    let bad = bulkhead(&folder, port, &arguments).arg("NoSuchGroup").output().unwrap();
+    assert_eq!(bad.status.code(), Some(1), "{}", text(&bad));
+    assert!(text(&bad).contains("check fhir_server_url and the Group's id"), "{}", text(&bad));
 }
 
 #[test]
