@@ -44,6 +44,8 @@ pub struct Runner {
     pub polls_due: Notify,
     /// The claims that are being run.
     running: Mutex<HashSet<Uuid>>,
+    /// Those that were being run at the last sweep.
+    ran_before: Mutex<HashSet<Uuid>>,
 }
 
 impl Runner {
@@ -60,6 +62,7 @@ impl Runner {
             snoozes,
             polls_due: Notify::new(),
             running: Mutex::default(),
+            ran_before: Mutex::default(),
         })
     }
 
@@ -151,8 +154,11 @@ impl Runner {
     /// Gives back what the queue says this worker runs, and it does not: a claim whose commit was answered to nobody, or
     /// a database that was restored to an earlier time under a worker that lives on.
     pub async fn disown(&self) -> sqlx::Result<u64> {
-        let running: Vec<Uuid> = self.running().iter().copied().collect();
-        queue::disown(&self.env.pool, self.lease.id(), &running).await
+        let now = self.running().clone();
+        // What ran at the last sweep may have a snooze on its way to the database.
+        let before = std::mem::replace(&mut *self.ran_before.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
+        let known: Vec<Uuid> = now.union(&before).copied().collect();
+        queue::disown(&self.env.pool, self.lease.id(), &known).await
     }
 
     async fn attempt(&self, claim: Claim) {

@@ -17,7 +17,7 @@ use bulkhead_shared::{
 };
 use sqlx::{ConnectOptions as _, PgConnection, PgPool};
 
-use crate::{environment::Environment, fhir::http::Http};
+use crate::{environment::Environment, fhir::http::Http, stages::Nothing};
 
 /// One attempt of one stage.
 pub struct Work {
@@ -84,10 +84,12 @@ impl Work {
                 Err(FinishError::Lost) => return Err(StageError::Lost),
                 Err(FinishError::Sql(error)) => error,
             };
-            if !db::is_away(&error) {
+            // Also after a deadlock: checkpoints are safe to repeat, and what was read so far is not read again.
+            let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+            if !db::is_away(&error) && !matches!(code.as_deref(), Some("40P01" | "40001")) {
                 return Err(error.into());
             }
-            tracing::info!(%error, "Postgres is away; waiting for it");
+            tracing::info!(%error, "the checkpoint is written again");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
@@ -118,6 +120,8 @@ impl Work {
     /// Removes all FHIR rows and blobs of this export; says how many rows.
     pub async fn wipe(&self) -> Result<u64, StageError> {
         let rows = fhir::delete_export(&self.env.pool, self.export.id, self.claim().stage_id, self.claim().claim_id).await?;
+        // Taken over meanwhile: the blobs are the successor's.
+        self.checkpoint(&Nothing).await?;
         self.wipe_blobs().await?;
         Ok(rows)
     }

@@ -79,7 +79,7 @@ pub async fn refresh(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFi
     let keys: Vec<String> = files.iter().map(|f| f.url_key.clone()).collect();
     let counts: Vec<Option<i64>> = files.iter().map(|f| f.count).collect();
     let done = sqlx::query!(
-        "UPDATE bulkhead.export_files f SET url = l.url, expected_count = l.count
+        "UPDATE bulkhead.export_files f SET url = l.url, expected_count = coalesce(l.count, f.expected_count)
            FROM unnest($2::text[], $3::text[], $4::bigint[]) AS l(url, url_key, count)
           WHERE f.export_id = $1 AND f.url_key = l.url_key",
         export_id,

@@ -88,7 +88,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<FilePa
     row.map(PartRow::into_part).transpose()
 }
 
-/// Stores a part, in place of one with the same number but other content. Its load must be enqueued again.
+/// Stores a part, in place of one with the same number but other content. The caller removes that one's rows and enqueues the load.
 pub async fn store(db: &mut PgConnection, export_id: Uuid, file_id: i64, part: &NewPart) -> sqlx::Result<i64> {
     sqlx::query_scalar!(
         "INSERT INTO bulkhead.file_parts AS p (export_id, file_id, n, blob_key, byte_start, byte_len, first_line, physical_lines, lines, sha256)
@@ -96,7 +96,7 @@ pub async fn store(db: &mut PgConnection, export_id: Uuid, file_id: i64, part: &
          ON CONFLICT (file_id, n) DO UPDATE
             SET blob_key = excluded.blob_key, byte_start = excluded.byte_start, byte_len = excluded.byte_len,
                 first_line = excluded.first_line, physical_lines = excluded.physical_lines, lines = excluded.lines, sha256 = excluded.sha256,
-                state = 'stored', loaded_at = NULL, rows = NULL, duplicates = NULL, rejects = NULL, outcomes = NULL
+                state = 'stored', ever_loaded = false, loaded_at = NULL, rows = NULL, duplicates = NULL, rejects = NULL, outcomes = NULL
          RETURNING id",
         export_id,
         file_id,
@@ -151,7 +151,7 @@ pub async fn remove_from(db: &mut PgConnection, file_id: i64, n: i32) -> sqlx::R
 pub async fn duplicates_met(db: &mut PgConnection, export_id: Uuid, resource_type: Option<&str>) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM bulkhead.file_parts p JOIN bulkhead.export_files f ON f.id = p.file_id
-                           WHERE p.export_id = $1 AND f.resource_type IS NOT DISTINCT FROM $2 AND p.duplicates > 0) AS "met!""#,
+                           WHERE p.export_id = $1 AND (f.resource_type IS NULL OR $2::text IS NULL OR f.resource_type = $2) AND p.duplicates > 0) AS "met!""#,
         export_id,
         resource_type
     )
@@ -184,14 +184,16 @@ pub async fn is_blob_known(db: impl PgExecutor<'_>, blob_key: &str) -> sqlx::Res
     sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM bulkhead.file_parts WHERE blob_key = $1) AS "known!""#, blob_key).fetch_one(db).await
 }
 
-/// Where duplicates were met in the type of this file, its loaded parts are to load again. Returns them as (file, part, rank).
+/// Where duplicates were met in the type of this file, its loaded parts are to load again; the caller removes their rows. Returns them as (file, part, rank).
 pub async fn unload_duplicates(db: &mut PgConnection, export_id: Uuid, file_id: i64, but_not: i64) -> sqlx::Result<Vec<(i64, i64, i32)>> {
     let rows = sqlx::query!(
         r#"WITH same AS (SELECT p.id, f.n FROM bulkhead.file_parts p JOIN bulkhead.export_files f ON f.id = p.file_id
                           WHERE p.export_id = $1 AND f.kind = 'output'
-                            AND f.resource_type IS NOT DISTINCT FROM (SELECT resource_type FROM bulkhead.export_files WHERE id = $2))
+                            -- A file without a type may share its tables with any other.
+                            AND (f.resource_type IS NULL
+                              OR f.resource_type = coalesce((SELECT resource_type FROM bulkhead.export_files WHERE id = $2), f.resource_type)))
            UPDATE bulkhead.file_parts p
-              SET state = 'stored', loaded_at = NULL, rows = NULL, duplicates = NULL, rejects = NULL
+              SET state = 'stored', ever_loaded = false, loaded_at = NULL, rows = NULL, duplicates = NULL, rejects = NULL
              FROM same
             WHERE p.id = same.id AND p.id <> $3 AND p.state = 'loaded'
               AND EXISTS (SELECT FROM bulkhead.file_parts d JOIN same s ON s.id = d.id WHERE d.duplicates > 0)

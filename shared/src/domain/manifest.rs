@@ -84,7 +84,7 @@ impl Manifest {
         let unreadable = |e: serde_json::Error| Unreadable::Json(format!("line {} column {}", e.line(), e.column()));
         let value: serde_json::Value = serde_json::from_slice(body).map_err(unreadable)?;
         let has_a_member = ["transactionTime", "output", "requiresAccessToken"].iter().any(|name| value.get(*name).is_some());
-        if value.get("resourceType").is_some() || (value.is_object() && !has_a_member) {
+        if value.get("resourceType").is_some() || !has_a_member {
             return Err(Unreadable::NotAManifest);
         }
         // From the text, for the place of an error.
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_is_no_manifest_is_not_an_empty_one() {
-        for body in ["{}", r#"{"message":"try later"}"#, r#"{"resourceType":"OperationOutcome","output":[]}"#] {
+        for body in ["{}", "[]", r#"["x"]"#, r#"{"message":"try later"}"#, r#"{"resourceType":"OperationOutcome","output":[]}"#] {
             assert!(matches!(Manifest::read(body.as_bytes(), &from()), Err(Unreadable::NotAManifest)), "{body}");
         }
     }

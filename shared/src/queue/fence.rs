@@ -123,6 +123,17 @@ impl Fenced<'_> {
         Ok(())
     }
 
+    /// How often a file's download has begun, over all retries.
+    pub async fn download_runs(&mut self, file_id: i64) -> sqlx::Result<i32> {
+        sqlx::query_scalar!(
+            r#"SELECT coalesce(max(runs), 0) AS "runs!" FROM bulkhead.stages WHERE export_id = $1 AND file_id = $2 AND kind = 'download'"#,
+            self.fence.claim.export_id,
+            file_id
+        )
+        .fetch_one(&mut *self.db)
+        .await
+    }
+
     /// Adds a sentence to the export's story.
     pub async fn tell(&mut self, level: EventLevel, message: &str) -> sqlx::Result<()> {
         let teller = Teller {

@@ -40,6 +40,7 @@ pub struct Swept {
 /// One sweep.
 pub async fn sweep(pool: &PgPool, free: FreeSlots, max_attempts: i32) -> sqlx::Result<Swept> {
     let mut swept = Swept { workers_lost: workers::end_lapsed(pool).await?, ..Swept::default() };
+    let_waiting_start(pool).await?;
     swept.stages_taken_back = take_back(pool).await?;
     swept.stages_buried = bury_exhausted(pool, max_attempts).await?;
     for (lane, slots) in [(Lane::Control, free.control), (Lane::Transfer, free.transfer), (Lane::Load, free.load)] {
@@ -48,6 +49,17 @@ pub async fn sweep(pool: &PgPool, free: FreeSlots, max_attempts: i32) -> sqlx::R
         }
     }
     Ok(swept)
+}
+
+/// Whoever still waits for an export that has ended: two that ended at once may each have left the other's waiter to the other.
+async fn let_waiting_start(pool: &PgPool) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.exports w SET waits_for = NULL FROM bulkhead.exports e
+          WHERE w.waits_for = e.id AND e.state IN ('completed', 'failed', 'cancelled')"
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 /// Stages of workers that are gone become ready. The story is told afterwards, in its own transaction: its foreign key

@@ -20,6 +20,8 @@ use self::reading::Reading;
 use super::Stage;
 use crate::work::Work;
 
+/// A file whose parts vanish each time is given up after so many readings.
+const MOST_READINGS: i32 = 20;
 /// A count that does not match is read again this often before it is believed.
 const DOUBT_COUNT: i32 = 3;
 
@@ -38,7 +40,11 @@ impl Stage for Download {
         let fits = |reading: &Reading| reading.file.expected_count.is_none_or(|expected| expected == file.lines);
         if !fits(&reading) && work.claim().attempt < DOUBT_COUNT {
             // Perhaps the count was wrong, and the manifest says another one now.
-            reading.refresh_links().await?;
+            match reading.refresh_links().await {
+                // The server has forgotten the export; the file is here, and is judged by the count we have.
+                Ok(()) | Err(StageError::Fail(_)) => {}
+                Err(error) => return Err(error),
+            }
             if !fits(&reading) {
                 let expected = reading.file.expected_count.unwrap_or_default();
                 let detail =
@@ -69,6 +75,8 @@ impl Tail for Kept {
         let unloaded = if self.replaces { unload_where_duplicates_were_met(tx, self.file_id).await? } else { Vec::new() };
         let part_id = file_parts::store(tx.db(), id, self.file_id, &self.part).await?;
         if self.replaces {
+            // Its old rows go now: another part's load must not meet them.
+            fhir::delete_parts(tx.db(), id, &[part_id]).await?;
             file_parts::restart_load(tx.db(), part_id).await?;
         }
         tx.enqueue(&[NewStage::load(self.file_id, part_id, self.file_n.saturating_add(self.part.n))]).await?;
@@ -84,7 +92,6 @@ impl Tail for Kept {
 /// The whole file is here.
 struct Downloaded {
     file_id: i64,
-    file_n: i32,
     parts: i32,
     lines: i64,
     bytes: i64,
@@ -103,14 +110,23 @@ impl Tail for Downloaded {
             tx.tell(EventLevel::Warning, "A file became shorter since it was read before; the rows of its end were removed.").await?;
         }
         if file_parts::any_lost(tx.db(), self.file_id).await? {
-            // Its load found the blob gone while we were reading on: once more.
-            export_files::set_pending(tx.db(), self.file_id).await?;
-            tx.enqueue(&[NewStage::download(self.file_id, self.file_n)]).await?;
+            // Its load found the blob gone while we were reading on: once more, by this same row.
+            read_again(tx, self.file_id).await?;
             return Ok(Written::Done);
         }
         export_files::set_downloaded(tx.db(), self.file_id, self.parts, self.lines, self.bytes).await?;
         Ok(Written::Done)
     }
+}
+
+/// A part is gone from the blob store: its file is pending again, unless parts vanish as often as they are read.
+pub async fn read_again(tx: &mut Fenced<'_>, file_id: i64) -> sqlx::Result<()> {
+    if tx.download_runs(file_id).await? >= MOST_READINGS {
+        let error = "its parts vanish from BULK_DATA_DIR; is it the same folder for all workers?";
+        return export_files::set_failed(tx.db(), file_id, error).await;
+    }
+    export_files::set_pending(tx.db(), file_id).await?;
+    tx.restart_download(file_id).await
 }
 
 /// The rows of a part go when it gets other content. A row that had been merged over another part's would go with it, so all

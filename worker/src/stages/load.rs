@@ -7,7 +7,7 @@ use bulkhead_shared::{
     blob::BlobError,
     db::{
         export_events::EventLevel,
-        export_files, fhir,
+        fhir,
         file_parts::{self, LoadCounts},
         rejected_lines::{self, Rejected},
     },
@@ -17,7 +17,7 @@ use bulkhead_shared::{
 use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
-use super::{Nothing, Stage};
+use super::{Nothing, Stage, download::read_again};
 use crate::{
     load::{
         careful,
@@ -192,8 +192,7 @@ struct Lost {
 impl Tail for Lost {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         file_parts::set_lost(tx.db(), self.part_id).await?;
-        export_files::set_pending(tx.db(), self.file_id).await?;
-        tx.restart_download(self.file_id).await?;
+        read_again(tx, self.file_id).await?;
         tx.tell(EventLevel::Warning, "A downloaded part is gone from the blob store or broken; its file is read again.").await?;
         Ok(Written::Done)
     }

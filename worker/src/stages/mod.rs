@@ -46,7 +46,7 @@ pub fn stage(kind: StageKind) -> &'static dyn Stage {
 }
 
 /// Nothing to write.
-struct Nothing;
+pub struct Nothing;
 
 #[async_trait]
 impl Tail for Nothing {

@@ -206,7 +206,7 @@ impl<'w> Reading<'w> {
             self.keep(part).await?;
         }
         let end = self.cutter.cut();
-        Ok(Downloaded { file_id: self.file.id, file_n: self.file.n, parts: end.n, lines: end.lines, bytes: end.byte_start })
+        Ok(Downloaded { file_id: self.file.id, parts: end.n, lines: end.lines, bytes: end.byte_start })
     }
 
     /// Where the stored part of this number ended: cut there again, so that the two can be compared.
