@@ -7,6 +7,7 @@ mod fault_walk;
 mod loading;
 mod operations;
 mod queue;
+mod reading_again;
 mod real_data;
 mod walk;
 

@@ -77,7 +77,6 @@ async fn what_is_over_is_purged_and_what_lives_stays() {
     let app = App::start(setup()).await;
     let done = app.export("FallonHealth").await;
     app.until(done, "completed").await;
-    app.sandbox.fault("token:status=400");
     app.sandbox.fault("kick-off:status=400");
     let failed = app.export("MinutemanHealth").await;
     app.until(failed, "failed").await;

@@ -19,6 +19,9 @@ use sqlx::{ConnectOptions as _, PgConnection, PgPool};
 
 use crate::{environment::Environment, fhir::http::Http, stages::Nothing};
 
+/// How long Postgres may take to answer a load's new connection; after that it counts as away.
+const CONNECT: Duration = Duration::from_secs(10);
+
 /// One attempt of one stage.
 pub struct Work {
     env: Arc<Environment>,
@@ -114,7 +117,7 @@ impl Work {
         let claim = self.claim();
         let name = format!("bh:{}:{}", claim.stage_id, &claim.claim_id.to_string()[..8]);
         let options = db::options(&self.env.database_url, &name).map_err(|e| StageError::Again(e.to_string(), Duration::from_secs(5)))?;
-        Ok(options.connect().await?)
+        tokio::time::timeout(CONNECT, options.connect()).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut)).map_err(StageError::from)
     }
 
     /// Removes all FHIR rows and blobs of this export; says how many rows.
