@@ -1,6 +1,7 @@
 //! The harness: a real Postgres, the real router, real worker processes, and the sandbox as the FHIR server.
 
 pub mod app;
+pub mod bench;
 pub mod database;
 pub mod proxy;
 pub mod rows;

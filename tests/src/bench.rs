@@ -1,0 +1,52 @@
+//! Measuring: contestants take turns in one run of one process, and what counts is the ratio of their medians. Absolute
+//! numbers are another machine's tomorrow.
+
+mod machine;
+mod samples;
+
+pub use samples::{Goal, Samples, quantile};
+
+/// Fewer runs than this say nothing.
+const RUNS: usize = 5;
+
+/// One program under `benches/`.
+#[derive(Debug, Clone, Copy)]
+pub struct Bench {
+    /// Only that it runs: little input, one run, no verdict.
+    pub quick: bool,
+    /// How often each contestant runs.
+    pub runs: usize,
+}
+
+impl Bench {
+    /// Reads the command line, tells what is measured and on what machine.
+    ///
+    /// # Panics
+    /// On an argument it does not know.
+    #[must_use]
+    pub fn start(title: &str) -> Self {
+        let mut bench = Self { quick: false, runs: RUNS };
+        for argument in std::env::args().skip(1) {
+            match argument.as_str() {
+                // What cargo itself adds.
+                "--bench" => {}
+                "--quick" => bench = Self { quick: true, runs: 1 },
+                other => panic!("{other}: not known here; a benchmark takes --quick or nothing"),
+            }
+        }
+        println!("# {title}");
+        println!("{}; {}", machine::facts(), if cfg!(debug_assertions) { "unoptimised" } else { "optimised" });
+        if bench.quick {
+            println!("--quick: shows that it runs, measures nothing");
+        } else {
+            println!("medians of {} interleaved runs", bench.runs);
+        }
+        bench
+    }
+
+    /// The size of something: all of it, or little for `--quick`.
+    #[must_use]
+    pub fn size(&self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+}
