@@ -2,13 +2,18 @@
 //! but the clean-up of a whole export.
 
 use std::{
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use object_store::{ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem, path::Path as Key};
+use futures::TryStreamExt as _;
+use object_store::{
+    GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, local::LocalFileSystem, path::Path as Key,
+};
+use tokio_util::io::{StreamReader, SyncIoBridge};
 use uuid::Uuid;
 
 /// The store. Cheap to clone.
@@ -27,6 +32,54 @@ pub enum BlobError {
     Full,
     #[error("the blob store (BULK_DATA_DIR) cannot be used: {0}")]
     Other(String),
+}
+
+/// A blob that is being written, piece by piece. Dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct BlobWriter {
+    store: Arc<dyn ObjectStore>,
+    key: Key,
+    /// Many blobs are one piece: those need no upload in parts.
+    first: Option<Bytes>,
+    upload: Option<Box<dyn MultipartUpload>>,
+}
+
+impl BlobWriter {
+    /// Adds a piece.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
+        let Some(upload) = &mut self.upload else {
+            let Some(first) = self.first.replace(piece.clone()) else { return Ok(()) };
+            self.first = None;
+            let upload = self.upload.insert(self.store.put_multipart(&self.key).await?);
+            upload.put_part(first.into()).await?;
+            upload.put_part(piece.into()).await?;
+            return Ok(());
+        };
+        upload.put_part(piece.into()).await?;
+        Ok(())
+    }
+
+    /// On disk, or in the store, when it returns.
+    pub async fn finish(mut self) -> Result<(), BlobError> {
+        if let Some(upload) = &mut self.upload {
+            upload.complete().await?;
+            return Ok(());
+        }
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&self.key, self.first.unwrap_or_default().into(), options).await {
+            // Keys hold the claim's random id: what stands there already is this very write, repeated.
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives it up: what was written goes.
+    pub async fn abort(mut self) -> Result<(), BlobError> {
+        if let Some(upload) = &mut self.upload {
+            upload.abort().await?;
+        }
+        Ok(())
+    }
 }
 
 impl From<object_store::Error> for BlobError {
@@ -53,19 +106,17 @@ impl Blobs {
         Ok(Self { store: Arc::new(store), folder: folder.to_owned() })
     }
 
-    /// Stores a blob under a key that was never used before.
-    pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), BlobError> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&Key::from(key), bytes.into(), options).await {
-            // Keys hold the claim's random id: what stands there already is this very write, repeated.
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+    /// A new blob under a key that was never used before; it is there once its writer has finished.
+    pub fn create(&self, key: &str) -> BlobWriter {
+        BlobWriter { store: Arc::clone(&self.store), key: Key::from(key), first: None, upload: None }
     }
 
-    /// A whole blob: at most one part.
-    pub async fn get(&self, key: &str) -> Result<Bytes, BlobError> {
-        Ok(self.store.get(&Key::from(key)).await?.bytes().await?)
+    /// A blob, to be read on a thread that may block.
+    pub async fn open(&self, key: &str) -> Result<Box<dyn Read + Send>, BlobError> {
+        match self.store.get(&Key::from(key)).await?.payload {
+            GetResultPayload::File(file, _) => Ok(Box::new(file)),
+            GetResultPayload::Stream(stream) => Ok(Box::new(SyncIoBridge::new(StreamReader::new(stream.map_err(std::io::Error::other))))),
+        }
     }
 
     /// Removes a blob; one that is gone already is fine.

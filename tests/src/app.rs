@@ -11,7 +11,7 @@ use bulkhead_sandbox::{ClientCredentials, Sandbox, SandboxConfig};
 use bulkhead_shared::secrets::Cipher;
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -53,6 +53,14 @@ impl App {
     /// If something does not start.
     pub async fn start(setup: Setup) -> Self {
         let database = if setup.own_postgres { Database::own().await } else { Database::shared().await };
+        Self::start_on(database, setup).await
+    }
+
+    /// Starts everything but the database.
+    ///
+    /// # Panics
+    /// If something does not start.
+    pub async fn start_on(database: Database, setup: Setup) -> Self {
         let sandbox = Sandbox::start(setup.sandbox.clone()).expect("the sandbox starts");
         let credentials = setup.sandbox.auth.then(|| sandbox.register_client());
         let folder = tempfile::tempdir().expect("a folder");
@@ -215,6 +223,23 @@ impl App {
             assert!(began.elapsed() < PATIENCE, "never true: {sql} ({yes:?})\n{}", self.logs());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Statements of the test's own.
+    ///
+    /// # Panics
+    /// If Postgres refuses them.
+    pub async fn sql(&self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.expect("SQL");
+    }
+
+    /// What a query that answers a boolean says; no row and NULL are no.
+    ///
+    /// # Panics
+    /// If Postgres refuses it.
+    pub async fn is(&self, sql: &str) -> bool {
+        let said = sqlx::query_scalar::<_, Option<bool>>(AssertSqlSafe(sql.to_owned())).fetch_optional(&self.pool).await;
+        said.expect("SQL").flatten().unwrap_or(false)
     }
 
     /// All workers' logs.

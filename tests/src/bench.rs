@@ -1,21 +1,25 @@
 //! Measuring: contestants take turns in one run of one process, and what counts is the ratio of their medians. Absolute
 //! numbers are another machine's tomorrow.
 
+pub mod data;
 mod machine;
 mod samples;
 
+pub use machine::processor_seconds;
 pub use samples::{Goal, Samples, quantile};
 
 /// Fewer runs than this say nothing.
 const RUNS: usize = 5;
 
 /// One program under `benches/`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Bench {
     /// Only that it runs: little input, one run, no verdict.
     pub quick: bool,
     /// How often each contestant runs.
     pub runs: usize,
+    /// Only what has one of these words in its title; all, without words.
+    words: Vec<String>,
 }
 
 impl Bench {
@@ -25,13 +29,14 @@ impl Bench {
     /// On an argument it does not know.
     #[must_use]
     pub fn start(title: &str) -> Self {
-        let mut bench = Self { quick: false, runs: RUNS };
+        let mut bench = Self { quick: false, runs: RUNS, words: Vec::new() };
         for argument in std::env::args().skip(1) {
             match argument.as_str() {
                 // What cargo itself adds.
                 "--bench" => {}
-                "--quick" => bench = Self { quick: true, runs: 1 },
-                other => panic!("{other}: not known here; a benchmark takes --quick or nothing"),
+                "--quick" => (bench.quick, bench.runs) = (true, 1),
+                word if !word.starts_with('-') => bench.words.push(word.to_lowercase()),
+                other => panic!("{other}: not known here; a benchmark takes --quick, and words of the titles to run"),
             }
         }
         println!("# {title}");
@@ -42,6 +47,13 @@ impl Bench {
             println!("medians of {} interleaved runs", bench.runs);
         }
         bench
+    }
+
+    /// Whether a part of the benchmark was asked for.
+    #[must_use]
+    pub fn wants(&self, title: &str) -> bool {
+        let title = title.to_lowercase();
+        self.words.is_empty() || self.words.iter().any(|word| title.contains(word))
     }
 
     /// The size of something: all of it, or little for `--quick`.

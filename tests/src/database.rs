@@ -1,8 +1,9 @@
 //! Databases for tests: one server a test process, migrated once, copied for each test.
 
-use bulkhead_local::postgres::Postgres;
+use bulkhead_local::postgres::{Options, Postgres};
 use bulkhead_shared::db;
 use sqlx::PgPool;
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -15,6 +16,8 @@ pub struct Database {
     pub pool: PgPool,
     /// A server of its own, for tests that stop it.
     pub server: Option<Postgres>,
+    /// Where a durable one is; gone after the server.
+    _folder: Option<TempDir>,
 }
 
 impl Database {
@@ -43,9 +46,34 @@ impl Database {
         Self::connect(url, Some(server))
     }
 
+    /// A database as a user has it: on a disk, with fsync. For measuring.
+    pub async fn durable() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("bulkhead-bench-")
+            // Postgres may run as another user.
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .tempdir()
+            .expect("a folder");
+        let server = Postgres::start(folder.path(), Options::default()).await.expect("a Postgres");
+        let url = server.url();
+        db::migrate(&url).await.expect("migrations");
+        Self { _folder: Some(folder), ..Self::connect(url, Some(server)) }
+    }
+
+    /// Writes everything to disk, so that what is measured next does not pay for what came before.
+    ///
+    /// # Panics
+    /// On a shared server.
+    pub async fn checkpoint(&self) {
+        let server = self.server.as_ref().expect("a server of its own");
+        let pool = db::pool(&server.admin_url("postgres"), "bulkhead-test", 1).expect("a pool");
+        sqlx::query("CHECKPOINT").execute(&pool).await.expect("a checkpoint");
+        pool.close().await;
+    }
+
     fn connect(url: String, server: Option<Postgres>) -> Self {
         let pool = db::pool(&url, "bulkhead-test", 8).expect("a pool");
-        Self { url, pool, server }
+        Self { url, pool, server, _folder: None }
     }
 }
 

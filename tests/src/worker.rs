@@ -36,6 +36,11 @@ impl Worker {
         Pid::from_child(&self.child)
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the worker is there to be signalled");
     }

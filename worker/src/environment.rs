@@ -7,13 +7,13 @@ use bulkhead_shared::{
 };
 use sqlx::PgPool;
 
-use crate::fhir::http::Http;
+use crate::{fhir::http::Http, load::connections::Connections};
 
 /// Made once a process.
 pub struct Environment {
-    /// For claims, finishes and everything short. Loads bring their own connections.
+    /// For claims, finishes and everything short.
     pub pool: PgPool,
-    pub database_url: String,
+    pub loads: Connections,
     pub worker_name: String,
     pub http: Http,
     pub blobs: Blobs,

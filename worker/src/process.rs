@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::{
-    environment::Environment, fhir::http::Http, housekeeping, lease::Lease, polls, runner::Runner, settings::WorkerSettings, tickets,
+    environment::Environment, fhir::http::Http, housekeeping, lease::Lease, load::connections::Connections, polls, runner::Runner,
+    settings::WorkerSettings, tickets,
 };
 
 /// Connections of the pool that is not loads: claims, finishes, sweeps.
@@ -35,7 +36,7 @@ pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
     let name = format!("{}:{}:{}", hostname(), std::process::id(), Ulid::new());
     let env = Arc::new(Environment {
         pool: pool.clone(),
-        database_url: url.clone(),
+        loads: Connections::to(url)?,
         worker_name: name.clone(),
         http: Http::new(&settings.http, settings.outgoing.rules())?,
         blobs,

@@ -209,7 +209,8 @@ impl Runner {
                 return;
             }
             Ok(Outcome::DoneIn(mut connection, tail)) => match queue::finish_in(&mut connection, fence, &*tail).await {
-                Ok(()) | Err(FinishError::Lost) => return,
+                Ok(()) => return self.env.loads.give_back(*connection).await,
+                Err(FinishError::Lost) => return,
                 // The commit may have gone through: then the stage is done and what follows changes nothing.
                 Err(FinishError::Sql(error)) => (None, Some(error.into())),
             },

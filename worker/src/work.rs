@@ -15,12 +15,9 @@ use bulkhead_shared::{
     queue::{Claim, Fence, FinishError, StageError, Tail},
     secrets::Cipher,
 };
-use sqlx::{ConnectOptions as _, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 
 use crate::{environment::Environment, fhir::http::Http, stages::Nothing};
-
-/// How long Postgres may take to answer a load's new connection; after that it counts as away.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// One attempt of one stage.
 pub struct Work {
@@ -116,8 +113,7 @@ impl Work {
     pub async fn load_connection(&self) -> Result<PgConnection, StageError> {
         let claim = self.claim();
         let name = format!("bh:{}:{}", claim.stage_id, &claim.claim_id.to_string()[..8]);
-        let options = db::options(&self.env.database_url, &name).map_err(|e| StageError::Again(e.to_string(), Duration::from_secs(5)))?;
-        tokio::time::timeout(CONNECT, options.connect()).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut)).map_err(StageError::from)
+        self.env.loads.take(&name).await.map_err(StageError::from)
     }
 
     /// Removes all FHIR rows and blobs of this export; says how many rows.

@@ -257,7 +257,11 @@ impl Postgres {
             ("log_min_error_statement", "panic".into()),
             ("log_error_verbosity", "terse".into()),
         ];
-        if !self.options.durable {
+        if self.options.durable {
+            // Bulk loads: room for what several COPYs write at once, and log segments that are there already.
+            let roomy = [("shared_buffers", "256MB"), ("wal_buffers", "64MB"), ("min_wal_size", "1GB"), ("max_wal_size", "4GB")];
+            settings.extend(roomy.map(|(name, value)| (name, value.into())));
+        } else {
             // Commits still reach the operating system: synchronous_commit=off would lose some when the server is killed.
             settings.extend(["fsync", "full_page_writes"].map(|name| (name, "off".into())));
         }

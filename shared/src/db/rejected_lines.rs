@@ -14,12 +14,14 @@ pub struct Rejected {
     pub byte_start: i64,
 }
 
-/// Replaces what an earlier load of this part rejected.
-pub async fn replace(db: &mut PgConnection, export_id: Uuid, part_id: i64, lines: &[Rejected]) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM bulkhead.rejected_lines WHERE part_id = $1", part_id).execute(&mut *db).await?;
+/// Adds lines of a part.
+pub async fn add(db: &mut PgConnection, export_id: Uuid, part_id: i64, lines: &[Rejected]) -> sqlx::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
     let numbers: Vec<i64> = lines.iter().map(|l| l.line).collect();
-    let reasons: Vec<String> = lines.iter().map(|l| l.reason.clone()).collect();
-    let bytes: Vec<Vec<u8>> = lines.iter().map(|l| l.bytes.clone()).collect();
+    let reasons: Vec<&str> = lines.iter().map(|l| l.reason.as_str()).collect();
+    let bytes: Vec<&[u8]> = lines.iter().map(|l| l.bytes.as_slice()).collect();
     let starts: Vec<i64> = lines.iter().map(|l| l.byte_start).collect();
     sqlx::query!(
         "INSERT INTO bulkhead.rejected_lines (export_id, part_id, line, reason, bytes, byte_start)
@@ -27,11 +29,17 @@ pub async fn replace(db: &mut PgConnection, export_id: Uuid, part_id: i64, lines
         export_id,
         part_id,
         &numbers,
-        &reasons,
-        &bytes,
+        &reasons as &[&str],
+        &bytes as &[&[u8]],
         &starts
     )
     .execute(db)
     .await?;
+    Ok(())
+}
+
+/// Removes what an earlier load of this part rejected.
+pub async fn remove(db: &mut PgConnection, part_id: i64) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM bulkhead.rejected_lines WHERE part_id = $1", part_id).execute(db).await?;
     Ok(())
 }

@@ -1,34 +1,90 @@
-//! The careful way: rows go to a staging table, halved around what Postgres refuses until the single line is found; then they
+//! The careful way: chunks go to a staging table, halved around what Postgres refuses until the single line is found; then they
 //! are merged, the newer version of a resource winning.
 
-use bulkhead_shared::db::rejected_lines::Rejected;
+use std::{collections::BTreeSet, ops::Range};
+
+use bulkhead_shared::db::rejected_lines::{self, Rejected};
 use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
 
 use super::{
-    copy::{self, Target},
-    guard::Row,
+    chunk::Chunk,
+    copy::Copy,
+    fast::Added,
+    prepare::{Preparation, Prepared},
+    table::Table,
 };
 
-/// What a careful load did.
-#[derive(Debug, Default)]
-pub struct Merged {
-    /// Resources that were not there before.
-    pub added: i64,
-    pub rejected: Vec<Rejected>,
+/// Loads a part inside a transaction; one careful load of an (export, table) at a time.
+pub async fn load(db: &mut PgConnection, preparation: &mut Preparation, export_id: Uuid, part_id: i64) -> sqlx::Result<Added> {
+    let mut added = Added::default();
+    let mut tables = BTreeSet::new();
+    while let Some(prepared) = preparation.ready.recv().await {
+        let rejected = match prepared {
+            Prepared::Rows(chunk) => {
+                if tables.insert(chunk.table) {
+                    prepare_staging(db, export_id, chunk.table).await?;
+                }
+                stage(db, &chunk).await?
+            }
+            Prepared::Rejected(lines) => lines,
+        };
+        added.rejects += i64::try_from(rejected.len()).unwrap_or(i64::MAX);
+        rejected_lines::add(db, export_id, part_id, &rejected).await?;
+    }
+    for table in tables {
+        added.rows += merge(db, table).await?;
+    }
+    Ok(added)
 }
 
-/// Loads rows of one table. Inside a transaction; one careful load of an (export, table) at a time.
-pub async fn load(db: &mut PgConnection, target: Target<'_>, rows: &[&Row<'_>]) -> sqlx::Result<Merged> {
-    let table = target.table;
+fn staging(table: Table) -> String {
+    format!("pg_temp.staging_{}", table.name)
+}
+
+async fn prepare_staging(db: &mut PgConnection, export_id: Uuid, table: Table) -> sqlx::Result<()> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1 || $2, 3))")
-        .bind(target.export_id.to_string())
+        .bind(export_id.to_string())
         .bind(table.name)
         .execute(&mut *db)
         .await?;
-    let staging = format!("pg_temp.staging_{}", table.name);
-    execute(db, format!("CREATE TEMP TABLE staging_{} (line bigint, {}) ON COMMIT DROP", table.name, table.definitions())).await?;
+    execute(db, format!("CREATE TEMP TABLE staging_{} (line bigint, {}) ON COMMIT DROP", table.name, table.definitions())).await
+}
+
+/// Copies into the staging table; what is refused is halved, around a savepoint, until one line is left. Returns those lines.
+async fn stage(db: &mut PgConnection, chunk: &Chunk) -> sqlx::Result<Vec<Rejected>> {
     let mut rejected = Vec::new();
-    stage(db, Target { staging: Some(&staging), ..target }, rows, &mut rejected).await?;
+    let mut pieces: Vec<Range<usize>> = Vec::new();
+    pieces.push(0..chunk.len());
+    while let Some(piece) = pieces.pop() {
+        execute(db, "SAVEPOINT piece".to_owned()).await?;
+        let Err(error) = copy(db, chunk, piece.clone()).await else {
+            execute(db, "RELEASE SAVEPOINT piece".to_owned()).await?;
+            continue;
+        };
+        let Some(reason) = refusal(&error) else { return Err(error) };
+        execute(db, "ROLLBACK TO SAVEPOINT piece".to_owned()).await?;
+        execute(db, "RELEASE SAVEPOINT piece".to_owned()).await?;
+        if piece.len() == 1 {
+            rejected.push(chunk.rejected(piece.start, reason));
+        } else {
+            let middle = piece.start + piece.len() / 2;
+            pieces.push(middle..piece.end);
+            pieces.push(piece.start..middle);
+        }
+    }
+    Ok(rejected)
+}
+
+async fn copy(db: &mut PgConnection, chunk: &Chunk, rows: Range<usize>) -> sqlx::Result<()> {
+    let mut copy = Copy::into_staging(db, &staging(chunk.table), chunk.table).await?;
+    copy.send(chunk, rows).await?;
+    copy.finish().await?;
+    Ok(())
+}
+
+/// From the staging table to its FHIR table. Returns how many resources were not there before.
+async fn merge(db: &mut PgConnection, table: Table) -> sqlx::Result<i64> {
     let columns = table.columns();
     let key = table.key();
     let key_columns: Vec<&str> = key.split(", ").collect();
@@ -42,36 +98,10 @@ pub async fn load(db: &mut PgConnection, target: Target<'_>, rows: &[&Row<'_>]) 
              RETURNING present.xmax = 0 AS is_new)
          SELECT count(*) FILTER (WHERE is_new) FROM merged",
         name = table.name,
+        staging = staging(table),
         sets = updates.join(", ")
     );
-    let added: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(db).await?;
-    Ok(Merged { added, rejected })
-}
-
-/// Copies into the staging table; what is refused is halved, around a savepoint, until one line is left.
-async fn stage(db: &mut PgConnection, target: Target<'_>, rows: &[&Row<'_>], rejected: &mut Vec<Rejected>) -> sqlx::Result<()> {
-    let mut pieces = vec![rows];
-    while let Some(piece) = pieces.pop() {
-        if piece.is_empty() {
-            continue;
-        }
-        execute(db, "SAVEPOINT piece".to_owned()).await?;
-        let Err(error) = copy::rows(db, target, piece).await else {
-            execute(db, "RELEASE SAVEPOINT piece".to_owned()).await?;
-            continue;
-        };
-        let Some(reason) = refusal(&error) else { return Err(error) };
-        execute(db, "ROLLBACK TO SAVEPOINT piece".to_owned()).await?;
-        execute(db, "RELEASE SAVEPOINT piece".to_owned()).await?;
-        if let [row] = piece {
-            rejected.push(Rejected { line: row.line, reason, bytes: row.text.to_vec(), byte_start: row.byte_start });
-        } else {
-            let (first, second) = piece.split_at(piece.len() / 2);
-            pieces.push(second);
-            pieces.push(first);
-        }
-    }
-    Ok(())
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(db).await
 }
 
 /// Postgres refused the data, not the statement: data exceptions, program limits. Its message may quote the data, so

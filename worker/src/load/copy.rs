@@ -1,46 +1,55 @@
-//! COPY FROM STDIN in binary, in pieces, the rows sorted by id: sorted keys make the primary key cheap.
+//! COPY FROM STDIN in binary ("COPY", "Binary Format").
 
-use sqlx::PgConnection;
-use uuid::Uuid;
+use std::ops::Range;
 
-use super::{guard::Row, table::Table};
+use sqlx::{PgConnection, postgres::PgCopyIn};
+
+use super::{chunk::Chunk, table::Table};
 
 /// What goes to Postgres at once.
 const PIECE: usize = 256 << 10;
 const SIGNATURE: &[u8] = b"PGCOPY\n\xFF\r\n\0\0\0\0\0\0\0\0\0";
 
-/// Where rows go.
-#[derive(Debug, Clone, Copy)]
-pub struct Target<'a> {
-    pub table: Table,
-    pub export_id: Uuid,
-    pub part_id: i64,
-    /// A staging table instead, whose first column is the line.
-    pub staging: Option<&'a str>,
+/// An open COPY into one table.
+pub struct Copy<'c> {
+    wire: PgCopyIn<&'c mut PgConnection>,
+    piece: Vec<u8>,
 }
 
-impl Target<'_> {
-    fn statement(&self) -> String {
-        match self.staging {
-            Some(staging) => format!("COPY {staging} (line, {}) FROM STDIN (FORMAT binary)", self.table.columns()),
-            None => format!("COPY fhir.{} ({}) FROM STDIN (FORMAT binary)", self.table.name, self.table.columns()),
-        }
+impl<'c> Copy<'c> {
+    /// Into a FHIR table.
+    pub async fn into_table(db: &'c mut PgConnection, table: Table) -> sqlx::Result<Self> {
+        Self::open(db, &format!("COPY fhir.{} ({}) FROM STDIN (FORMAT binary)", table.name, table.columns())).await
     }
-}
 
-/// Copies rows; returns how many Postgres took. An error leaves the transaction aborted.
-pub async fn rows(db: &mut PgConnection, target: Target<'_>, rows: &[&Row<'_>]) -> sqlx::Result<u64> {
-    let mut copy = db.copy_in_raw(&target.statement()).await?;
-    let mut piece = Vec::with_capacity(PIECE + (64 << 10));
-    piece.extend_from_slice(SIGNATURE);
-    for row in rows {
-        target.table.encode(row, target.export_id, target.part_id, target.staging.is_some(), &mut piece);
-        if piece.len() >= PIECE {
-            copy.send(piece.as_slice()).await?;
-            piece.clear();
-        }
+    /// Into a staging table, whose first column is the line.
+    pub async fn into_staging(db: &'c mut PgConnection, staging: &str, table: Table) -> sqlx::Result<Self> {
+        Self::open(db, &format!("COPY {staging} (line, {}) FROM STDIN (FORMAT binary)", table.columns())).await
     }
-    piece.extend_from_slice(&(-1i16).to_be_bytes());
-    copy.send(piece.as_slice()).await?;
-    copy.finish().await
+
+    async fn open(db: &'c mut PgConnection, statement: &str) -> sqlx::Result<Self> {
+        let wire = db.copy_in_raw(statement).await?;
+        let mut piece = Vec::with_capacity(PIECE + (64 << 10));
+        piece.extend_from_slice(SIGNATURE);
+        Ok(Self { wire, piece })
+    }
+
+    /// Sends some rows of a chunk.
+    pub async fn send(&mut self, chunk: &Chunk, rows: Range<usize>) -> sqlx::Result<()> {
+        for n in rows {
+            self.piece.extend_from_slice(chunk.row(n));
+            if self.piece.len() >= PIECE {
+                self.wire.send(self.piece.as_slice()).await?;
+                self.piece.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns how many rows Postgres took. An error leaves the transaction aborted.
+    pub async fn finish(mut self) -> sqlx::Result<u64> {
+        self.piece.extend_from_slice(&(-1i16).to_be_bytes());
+        self.wire.send(self.piece.as_slice()).await?;
+        self.wire.finish().await
+    }
 }

@@ -1,8 +1,13 @@
-//! Cuts a stream of NDJSON into parts on line borders. The last line may lack its newline; empty lines and a byte order
-//! mark are not resources (Bulk Data IG, "File Request"; ndjson.org).
+//! Cuts a stream of NDJSON into parts on line borders, and lets each part out in pieces: a part is never in memory as a whole.
 
-/// A part is at most this large, unless one line is larger.
-const PART: usize = 8 << 20;
+use sha2::{Digest as _, Sha256};
+
+/// The first part of a file is at most this large, so that its load begins early; each of the next is twice as large as
+/// the one before, up to the largest, so that a large file has few transactions.
+const SMALLEST_PART: usize = 8 << 20;
+const DOUBLINGS: i32 = 3;
+/// What is let out at once.
+const PIECE: usize = 1 << 20;
 /// A line beyond this is no FHIR resource; its file fails.
 pub const LONGEST_LINE: usize = 64 << 20;
 
@@ -18,14 +23,24 @@ pub struct Cut {
     pub lines: i64,
 }
 
+/// What comes out.
+#[derive(Debug)]
+pub enum Step {
+    /// The next bytes of the part: whole lines.
+    Piece(Vec<u8>),
+    /// The part is whole.
+    End(Part),
+}
+
 /// A part that was cut off.
 #[derive(Debug)]
 pub struct Part {
-    pub bytes: Vec<u8>,
     pub cut: Cut,
+    pub byte_len: i64,
     pub physical_lines: i64,
     /// Resources in it.
     pub lines: i64,
+    pub sha256: Vec<u8>,
 }
 
 /// A line that is longer than any resource.
@@ -35,13 +50,24 @@ pub struct LineTooLong {
     line: i64,
 }
 
-/// Holds what was read since the last cut.
+/// Holds what was read and not let out.
 #[derive(Debug, Default)]
 pub struct Cutter {
-    buffer: Vec<u8>,
-    cut: Cut,
-    /// Bytes of the buffer known to hold no newline beyond the last border looked for.
+    pending: Vec<u8>,
+    /// Bytes of `pending` known to hold no newline.
     searched: usize,
+    /// Where the part at hand began.
+    cut: Cut,
+    /// What of it was let out.
+    part: Progress,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    bytes: usize,
+    physical_lines: i64,
+    lines: i64,
+    digest: Sha256,
 }
 
 impl Cutter {
@@ -50,144 +76,161 @@ impl Cutter {
         Self { cut, ..Self::default() }
     }
 
-    /// Where the next part begins.
+    /// Where the part at hand begins.
     pub fn cut(&self) -> Cut {
         self.cut
     }
 
     pub fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        self.pending.extend_from_slice(bytes);
     }
 
-    /// A part, if there is enough for one. `border`: the length of the part that was cut here before.
-    pub fn next_part(&mut self, border: Option<usize>) -> Result<Option<Part>, LineTooLong> {
-        if let Some(border) = border {
-            if self.buffer.len() < border {
-                return Ok(None);
-            }
-            // The same border again, unless the file is another one now.
-            if border > 0 && (self.buffer[border - 1] == b'\n') {
-                return Ok(Some(self.take(border)));
-            }
+    /// What can come out by now. `border`: the length of the part that was cut here before, to cut at the same place.
+    pub fn next_step(&mut self, border: Option<usize>) -> Result<Option<Step>, LineTooLong> {
+        let limit = border.filter(|border| *border > 0).unwrap_or(part_size(self.cut.n));
+        let room = limit.saturating_sub(self.part.bytes);
+        if self.pending.len() < room {
+            return if self.pending.len() < PIECE { Ok(None) } else { self.up_to_the_last_line(self.pending.len()) };
         }
-        if self.buffer.len() < PART {
-            return Ok(None);
+        if room > 0
+            && let Some(piece) = self.up_to_the_last_line(room)?
+        {
+            return Ok(Some(piece));
         }
-        let end = match memchr::memrchr(b'\n', &self.buffer[..PART]) {
-            Some(newline) => newline + 1,
-            None => match memchr::memchr(b'\n', &self.buffer[PART.max(self.searched)..]) {
-                Some(newline) => PART.max(self.searched) + newline + 1,
-                None if self.buffer.len() > LONGEST_LINE => return Err(LineTooLong { line: self.cut.first_line + 1 }),
-                None => {
-                    self.searched = self.buffer.len();
-                    return Ok(None);
-                }
-            },
-        };
-        Ok(Some(self.take(end)))
+        // Not one line more fits. A first line that is longer than a part is a part of its own.
+        if self.part.bytes > 0 { Ok(Some(Step::End(self.end()))) } else { self.up_to_the_first_line() }
     }
 
-    /// What is left at the end of the stream.
-    pub fn last_part(&mut self) -> Option<Part> {
-        if self.buffer.is_empty() { None } else { Some(self.take(self.buffer.len())) }
+    /// What is left at the end of the stream: call it until there is nothing.
+    pub fn last_step(&mut self) -> Option<Step> {
+        if !self.pending.is_empty() {
+            return Some(self.let_out(self.pending.len()));
+        }
+        (self.part.bytes > 0).then(|| Step::End(self.end()))
     }
 
-    fn take(&mut self, end: usize) -> Part {
-        let rest = self.buffer.split_off(end);
-        let bytes = std::mem::replace(&mut self.buffer, rest);
+    fn up_to_the_last_line(&mut self, within: usize) -> Result<Option<Step>, LineTooLong> {
+        match memchr::memrchr(b'\n', &self.pending[..within]) {
+            Some(newline) => Ok(Some(self.let_out(newline + 1))),
+            None => self.check_length().map(|()| None),
+        }
+    }
+
+    fn up_to_the_first_line(&mut self) -> Result<Option<Step>, LineTooLong> {
+        if let Some(newline) = memchr::memchr(b'\n', &self.pending[self.searched..]) {
+            return Ok(Some(self.let_out(self.searched + newline + 1)));
+        }
+        self.searched = self.pending.len();
+        self.check_length().map(|()| None)
+    }
+
+    fn check_length(&self) -> Result<(), LineTooLong> {
+        if self.pending.len() > LONGEST_LINE {
+            return Err(LineTooLong { line: self.cut.first_line + self.part.physical_lines + 1 });
+        }
+        Ok(())
+    }
+
+    fn let_out(&mut self, end: usize) -> Step {
+        let rest = self.pending.split_off(end);
+        let piece = std::mem::replace(&mut self.pending, rest);
         self.searched = 0;
-        let cut = self.cut;
-        let lines = i64::try_from(resources(&bytes).count()).unwrap_or(i64::MAX);
-        let physical_lines = physical_lines(&bytes);
+        self.part.bytes += piece.len();
+        self.part.digest.update(&piece);
+        let (physical_lines, lines) = count(&piece);
+        self.part.physical_lines += physical_lines;
+        self.part.lines += lines;
+        Step::Piece(piece)
+    }
+
+    fn end(&mut self) -> Part {
+        let part = std::mem::take(&mut self.part);
+        let (cut, byte_len) = (self.cut, i64::try_from(part.bytes).unwrap_or(i64::MAX));
         self.cut = Cut {
             n: cut.n + 1,
-            byte_start: cut.byte_start + i64::try_from(end).unwrap_or(i64::MAX),
-            first_line: cut.first_line + physical_lines,
-            lines: cut.lines + lines,
+            byte_start: cut.byte_start + byte_len,
+            first_line: cut.first_line + part.physical_lines,
+            lines: cut.lines + part.lines,
         };
-        Part { bytes, cut, physical_lines, lines }
+        Part { cut, byte_len, physical_lines: part.physical_lines, lines: part.lines, sha256: part.digest.finalize().to_vec() }
     }
 }
 
-/// Lines as an editor counts them; a last one without its newline counts.
-pub fn physical_lines(bytes: &[u8]) -> i64 {
-    let newlines = memchr::memchr_iter(b'\n', bytes).count();
-    let open_end = usize::from(bytes.last().is_some_and(|last| *last != b'\n'));
-    i64::try_from(newlines + open_end).unwrap_or(i64::MAX)
+/// The largest that part `n` of a file may be.
+fn part_size(n: i32) -> usize {
+    SMALLEST_PART << n.clamp(0, DOUBLINGS)
 }
 
-/// The resources of a part: (line from 0, byte from 0, the line without its end).
-pub fn resources(part: &[u8]) -> impl Iterator<Item = (i64, usize, &[u8])> {
-    let mut start = 0;
-    let mut line = -1;
-    std::iter::from_fn(move || {
-        while start < part.len() {
-            let end = memchr::memchr(b'\n', &part[start..]).map_or(part.len(), |newline| start + newline);
-            let mut from = start;
-            start = end + 1;
-            line += 1;
-            if part[from..end].starts_with(b"\xEF\xBB\xBF") {
-                from += 3;
-            }
-            let text = part[from..end].trim_ascii();
-            if !text.is_empty() {
-                return Some((line, from, text));
-            }
-        }
-        None
-    })
+/// Lines as an editor counts them (a last one without its newline counts), and how many of them are resources.
+fn count(piece: &[u8]) -> (i64, i64) {
+    let (mut physical, mut resources) = (0, 0);
+    for line in piece.split_inclusive(|byte| *byte == b'\n') {
+        physical += 1;
+        let text = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+        resources += i64::from(!text.trim_ascii().is_empty());
+    }
+    (physical, resources)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cut_up(input: &[u8], borders: &[usize]) -> (Vec<Vec<u8>>, Cut) {
+    /// The parts of a stream that comes in chunks of `size`.
+    fn cut_up(input: &[u8], size: usize, borders: &[usize]) -> (Vec<(Vec<u8>, Part)>, Cut) {
         let mut cutter = Cutter::default();
-        let mut parts = Vec::new();
-        for chunk in input.chunks(7) {
+        let (mut parts, mut open) = (Vec::new(), Vec::new());
+        let mut take = |step: Step| match step {
+            Step::Piece(piece) => open.extend_from_slice(&piece),
+            Step::End(part) => parts.push((std::mem::take(&mut open), part)),
+        };
+        for chunk in input.chunks(size) {
             cutter.push(chunk);
-            while let Some(part) = cutter.next_part(borders.get(usize::try_from(cutter.cut().n).unwrap()).copied()).unwrap() {
-                parts.push(part.bytes);
+            while let Some(step) = cutter.next_step(borders.get(usize::try_from(cutter.cut().n).unwrap()).copied()).unwrap() {
+                take(step);
             }
         }
-        parts.extend(cutter.last_part().map(|part| part.bytes));
+        while let Some(step) = cutter.last_step() {
+            take(step);
+        }
         (parts, cutter.cut())
     }
 
     #[test]
     fn the_last_line_may_lack_its_newline_and_empty_lines_do_not_count() {
-        let (parts, end) = cut_up(b"\xEF\xBB\xBF{1}\n\n{2}\r\n  \n{3}", &[]);
+        let (parts, end) = cut_up(b"\xEF\xBB\xBF{1}\n\n{2}\r\n  \n{3}", 7, &[]);
         assert_eq!(parts.len(), 1);
-        assert_eq!((end.lines, end.first_line), (3, 5));
-        let lines: Vec<_> = resources(&parts[0]).map(|(line, _, text)| (line, text.to_vec())).collect();
-        assert_eq!(lines, [(0, b"{1}".to_vec()), (2, b"{2}".to_vec()), (4, b"{3}".to_vec())]);
+        assert_eq!((end.n, end.lines, end.first_line, end.byte_start), (1, 3, 5, 19));
     }
 
     #[test]
-    fn it_cuts_at_the_borders_of_before_and_falls_back_when_they_are_no_line_ends() {
-        let (parts, _) = cut_up(b"{1}\n{2}\n{3}\n", &[4]);
-        assert_eq!(parts, [b"{1}\n".to_vec(), b"{2}\n{3}\n".to_vec()]);
-        let (parts, _) = cut_up(b"{1}\n{2}\n{3}\n", &[5]);
-        assert_eq!(parts.len(), 1);
+    fn it_cuts_at_the_borders_of_before_and_at_the_line_before_them_where_they_are_no_line_ends() {
+        let texts = |borders: &[usize]| cut_up(b"{1}\n{2}\n{3}\n", 7, borders).0.into_iter().map(|(text, _)| text).collect::<Vec<_>>();
+        assert_eq!(texts(&[4]), [b"{1}\n".to_vec(), b"{2}\n{3}\n".to_vec()]);
+        assert_eq!(texts(&[9]), [b"{1}\n{2}\n".to_vec(), b"{3}\n".to_vec()]);
+        assert_eq!(texts(&[2]), [b"{1}\n".to_vec(), b"{2}\n{3}\n".to_vec()]);
     }
 
     #[test]
-    fn nothing_is_lost_between_parts_and_long_lines_stay_whole() {
-        let long = format!("{{\"a\":\"{}\"}}\n", "x".repeat(PART + 10));
-        let input = [b"{1}\n".repeat(1000), long.clone().into_bytes(), b"{2}\n".repeat(3)].concat();
-        let mut cutter = Cutter::default();
-        let mut parts = Vec::new();
-        for chunk in input.chunks(1 << 16) {
-            cutter.push(chunk);
-            while let Some(part) = cutter.next_part(None).unwrap() {
-                parts.push(part);
-            }
+    fn nothing_is_lost_between_parts_whose_sizes_double_and_long_lines_stay_whole() {
+        let long = format!("{{\"a\":\"{}\"}}\n", "x".repeat(2 * SMALLEST_PART + 10));
+        let input = [b"{1}\n".repeat(1000), long.into_bytes(), b"{234567890123}\n".repeat(3 << 20)].concat();
+        let (parts, end) = cut_up(&input, 1 << 16, &[]);
+        assert_eq!(parts.iter().flat_map(|(text, _)| text.clone()).collect::<Vec<_>>(), input);
+        assert_eq!(end.lines, 1001 + (3 << 20));
+        for (n, (text, part)) in parts.iter().enumerate() {
+            assert!(text.ends_with(b"\n"));
+            assert!(n == 1 || text.len() <= part_size(part.cut.n), "part {n}: {}", text.len());
+            assert_eq!(part.sha256, Sha256::digest(text).to_vec());
+            assert_eq!(usize::try_from(part.byte_len).unwrap(), text.len());
         }
-        parts.extend(cutter.last_part());
-        assert_eq!(parts.iter().flat_map(|p| p.bytes.clone()).collect::<Vec<_>>(), input);
-        assert_eq!(cutter.cut().lines, 1004);
-        assert!(parts.iter().all(|p| p.bytes.ends_with(b"\n")));
-        assert_eq!(parts.iter().map(|p| p.lines).sum::<i64>(), 1004);
+        let sizes: Vec<usize> = parts.iter().map(|(text, _)| text.len() >> 20).collect();
+        assert_eq!(sizes, [0, 16, 31, 13], "MiB, rounded down");
+        // The same borders, however the stream comes in.
+        let again = cut_up(&input, 100_003, &[]).0;
+        assert_eq!(
+            again.iter().map(|(_, part)| part.byte_len).collect::<Vec<_>>(),
+            parts.iter().map(|(_, part)| part.byte_len).collect::<Vec<_>>()
+        );
     }
 }

@@ -2,8 +2,13 @@
 //! is there already, the part is loaded again the careful way.
 
 pub mod careful;
-pub mod copy;
+mod chunk;
+pub mod connections;
+mod copy;
 pub mod cutter;
-pub mod guard;
+pub mod fast;
+mod guard;
+mod lines;
 pub mod outcomes;
-pub mod table;
+pub mod prepare;
+mod table;

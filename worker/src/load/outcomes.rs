@@ -1,10 +1,14 @@
 //! Error files hold OperationOutcomes: read, counted by severity and text, reported in the export's findings.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+};
 
 use serde_json::{Value, json};
 
-use crate::{fhir::outcome::OperationOutcome, load::cutter::resources};
+use super::lines::Lines;
+use crate::fhir::outcome::OperationOutcome;
 
 /// Different texts kept; the rest is counted under its severity.
 const TEXTS: usize = 20;
@@ -14,11 +18,12 @@ fn severity(word: &str) -> &'static str {
     ["information", "warning", "error", "fatal"].into_iter().find(|known| *known == word).unwrap_or("error")
 }
 
-/// `[{severity, text, count}]` of a part.
-pub fn summary(part: &[u8]) -> Value {
+/// `[{severity, text, count}]` of a part, and its SHA-256.
+pub fn summary(part: impl Read) -> io::Result<(Value, Vec<u8>)> {
     let mut counts: BTreeMap<(String, String), i64> = BTreeMap::new();
-    for (_, _, line) in resources(part) {
-        let Some(outcome) = OperationOutcome::read(line) else {
+    let mut lines = Lines::of(part);
+    while let Some(line) = lines.next_line()? {
+        let Some(outcome) = OperationOutcome::read(line.text) else {
             *counts.entry(("error".to_owned(), "a line of the error file is no OperationOutcome".to_owned())).or_default() += 1;
             continue;
         };
@@ -31,5 +36,6 @@ pub fn summary(part: &[u8]) -> Value {
             *counts.entry(key).or_default() += 1;
         }
     }
-    counts.into_iter().map(|((severity, text), count)| json!({"severity": severity, "text": text, "count": count})).collect()
+    let summary = counts.into_iter().map(|((severity, text), count)| json!({"severity": severity, "text": text, "count": count})).collect();
+    Ok((summary, lines.sha256()))
 }

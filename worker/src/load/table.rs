@@ -66,30 +66,6 @@ impl Table {
             .chain([("resource", "jsonb")])
     }
 
-    /// Appends a row. With a line number in front for a staging table.
-    pub fn encode(self, row: &Row<'_>, export_id: Uuid, part_id: i64, with_line: bool, out: &mut Vec<u8>) {
-        let fields = &row.fields;
-        let columns = 6 + self.extra.len() + usize::from(self.is_shared()) + usize::from(with_line);
-        out.extend_from_slice(&u16::try_from(columns).unwrap_or(u16::MAX).to_be_bytes());
-        if with_line {
-            put(out, Some(&row.line.to_be_bytes()));
-        }
-        put(out, Some(export_id.as_bytes()));
-        if self.is_shared() {
-            put(out, Some(fields.resource_type.as_bytes()));
-        }
-        put(out, Some(fields.id.as_bytes()));
-        put(out, Some(&part_id.to_be_bytes()));
-        put(out, patient_id(fields).as_deref().map(str::as_bytes));
-        put(out, last_updated(fields).map(instant).as_ref().map(<[u8; 8]>::as_slice));
-        self.encode_extra(fields, out);
-        let length = i32::try_from(row.text.len() + 1).unwrap_or(i32::MAX);
-        out.extend_from_slice(&length.to_be_bytes());
-        // jsonb on the wire: version 1, then the text.
-        out.push(1);
-        out.extend_from_slice(row.text);
-    }
-
     fn encode_extra(self, fields: &Fields<'_>, out: &mut Vec<u8>) {
         match self.name {
             "patients" => {
@@ -121,6 +97,57 @@ impl Table {
             }
             _ => {}
         }
+    }
+}
+
+/// Encodes the rows of one part.
+pub struct Encoder {
+    /// The first columns of every row, which are the same: etl_job_id.
+    export: Vec<u8>,
+    part: Vec<u8>,
+    /// With the line in front, for a staging table.
+    staged: bool,
+}
+
+/// Where something stands in the buffer after a row was encoded.
+pub struct Place {
+    pub id: usize,
+    pub text: usize,
+}
+
+impl Encoder {
+    pub fn new(export_id: Uuid, part_id: i64, staged: bool) -> Self {
+        let (mut export, mut part) = (Vec::new(), Vec::new());
+        put(&mut export, Some(export_id.as_bytes()));
+        put(&mut part, Some(&part_id.to_be_bytes()));
+        Self { export, part, staged }
+    }
+
+    /// Appends a row.
+    pub fn encode(&self, table: Table, row: &Row<'_>, out: &mut Vec<u8>) -> Place {
+        let fields = &row.fields;
+        let columns = 6 + table.extra.len() + usize::from(table.is_shared()) + usize::from(self.staged);
+        out.extend_from_slice(&u16::try_from(columns).unwrap_or(u16::MAX).to_be_bytes());
+        if self.staged {
+            put(out, Some(&row.line.to_be_bytes()));
+        }
+        out.extend_from_slice(&self.export);
+        if table.is_shared() {
+            put(out, Some(fields.resource_type.as_bytes()));
+        }
+        put(out, Some(fields.id.as_bytes()));
+        let id = out.len() - fields.id.len();
+        out.extend_from_slice(&self.part);
+        put(out, patient_id(fields).as_deref().map(str::as_bytes));
+        put(out, last_updated(fields).map(instant).as_ref().map(<[u8; 8]>::as_slice));
+        table.encode_extra(fields, out);
+        let length = i32::try_from(row.text.len() + 1).unwrap_or(i32::MAX);
+        out.extend_from_slice(&length.to_be_bytes());
+        // jsonb on the wire: version 1, then the text.
+        out.push(1);
+        let text = out.len();
+        out.extend_from_slice(row.text);
+        Place { id, text }
     }
 }
 

@@ -1,6 +1,6 @@
 //! load: one part into its table, in one transaction that also says so in the part's row.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{io, time::Duration};
 
 use async_trait::async_trait;
 use bulkhead_shared::{
@@ -9,23 +9,20 @@ use bulkhead_shared::{
         export_events::EventLevel,
         fhir,
         file_parts::{self, LoadCounts},
-        rejected_lines::{self, Rejected},
+        rejected_lines,
     },
-    domain::file::{FileKind, FilePart, PartState},
+    domain::file::{ExportFile, FileKind, FilePart, PartState},
     queue::{Fenced, Outcome, StageError, Tail, Written},
 };
-use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 
 use super::{Nothing, Stage, download::read_again};
 use crate::{
     load::{
         careful,
-        copy::{self, Target},
-        cutter::resources,
-        guard::{self, Row},
+        fast::{self, Added},
         outcomes,
-        table::Table,
+        prepare::{Plan, Preparation},
     },
     work::Work,
 };
@@ -35,56 +32,43 @@ pub struct Load;
 #[async_trait]
 impl Stage for Load {
     async fn work(&self, work: &Work) -> Result<Outcome, StageError> {
-        let part = work.part()?;
-        let file = work.file()?;
+        let (part, file) = (work.part()?, work.file()?);
         if part.state == PartState::Loaded {
             return Ok(Outcome::Done(Box::new(Nothing)));
         }
-        let bytes = match work.blobs().get(&part.blob_key).await {
-            Ok(bytes) if Sha256::digest(&bytes)[..] == part.sha256[..] => bytes,
-            Ok(_) | Err(BlobError::Missing) => return Ok(Outcome::Done(Box::new(Lost { part_id: part.id, file_id: file.id }))),
-            Err(error) => return Err(StageError::Again(error.to_string(), Duration::from_secs(30))),
-        };
         if file.kind != FileKind::Output {
-            let outcomes = (file.kind == FileKind::Error).then(|| outcomes::summary(&bytes));
-            let counts = LoadCounts { rows: part.lines, outcomes, ..LoadCounts::default() };
-            return Ok(Outcome::Done(Box::new(Loaded { part_id: part.id, counts, rejected: Vec::new() })));
+            return read_only(work, part, file).await;
         }
-        let (tables, mut rejected) = guarded(part, &bytes, file.resource_type.as_deref());
         let mut db = work.load_connection().await?;
         end_earlier_claims(&mut db, work).await?;
-        let mut loaded = if needs_care(&mut db, work).await? { None } else { fast(&mut db, work, part, &tables).await? };
-        if loaded.is_none() {
-            let (added, refused) = with_care(&mut db, work, part, &tables).await?;
-            rejected.extend(refused);
-            loaded = Some(added);
+        let loaded = match fast_way(&mut db, work, part, file).await? {
+            Some(loaded) => Some(loaded),
+            None => attempt(&mut db, work, part, file, Way::Careful).await?,
+        };
+        match loaded {
+            Some(Loaded { sha256, added }) if sha256 == part.sha256 => {
+                let duplicates = part.lines - added.rows - added.rejects;
+                let counts = LoadCounts { rows: added.rows, duplicates, rejects: added.rejects, outcomes: None };
+                Ok(Outcome::DoneIn(Box::new(db), Box::new(Counted { part_id: part.id, counts })))
+            }
+            // The blob is not what was stored.
+            _ => Ok(lost(part, file)),
         }
-        let rows = loaded.unwrap_or_default();
-        let rejects = i64::try_from(rejected.len()).unwrap_or(i64::MAX);
-        let counts = LoadCounts { rows, duplicates: part.lines - rows - rejects, rejects, outcomes: None };
-        Ok(Outcome::DoneIn(Box::new(db), Box::new(Loaded { part_id: part.id, counts, rejected })))
     }
 }
 
-/// The part's lines by table, sorted by id; and those that the guard refused.
-fn guarded<'b>(part: &FilePart, bytes: &'b [u8], expected_type: Option<&str>) -> (BTreeMap<Table, Vec<Row<'b>>>, Vec<Rejected>) {
-    let mut tables: BTreeMap<Table, Vec<Row>> = BTreeMap::new();
-    let mut rejected = Vec::new();
-    for (line, byte, text) in resources(bytes) {
-        let line = part.first_line + line + 1;
-        let byte_start = part.byte_start + i64::try_from(byte).unwrap_or(0);
-        match guard::check(text, expected_type) {
-            Ok(fields) => {
-                let table = Table::of(&fields.resource_type);
-                tables.entry(table).or_default().push(Row { line, byte_start, text, fields });
-            }
-            Err(reason) => rejected.push(Rejected { line, reason, bytes: text.to_vec(), byte_start }),
-        }
-    }
-    for rows in tables.values_mut() {
-        rows.sort_unstable_by(|a, b| a.fields.id.as_bytes().cmp(b.fields.id.as_bytes()));
-    }
-    (tables, rejected)
+/// How a part is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Fast,
+    Careful,
+}
+
+/// What is in the open transaction.
+struct Loaded {
+    added: Added,
+    /// Of what was read.
+    sha256: Vec<u8>,
 }
 
 /// A paused process in the middle of its COPY holds keys that ours would wait for, and nothing but this reaches it.
@@ -96,87 +80,90 @@ async fn end_earlier_claims(db: &mut PgConnection, work: &Work) -> Result<(), St
     Ok(())
 }
 
-/// Duplicates were met in this type of this export before: the fast way would only fail.
-async fn needs_care(db: &mut PgConnection, work: &Work) -> Result<bool, StageError> {
-    Ok(file_parts::duplicates_met(db, work.export.id, work.file()?.resource_type.as_deref()).await?)
-}
-
-/// One COPY a table. `None`: Postgres refused something, everything was rolled back.
-async fn fast(
-    db: &mut PgConnection,
-    work: &Work,
-    part: &FilePart,
-    tables: &BTreeMap<Table, Vec<Row<'_>>>,
-) -> Result<Option<i64>, StageError> {
-    begin(db, work, part).await?;
-    let mut added = 0;
-    for (table, rows) in tables {
-        let target = Target { table: *table, export_id: work.export.id, part_id: part.id, staging: None };
-        let rows: Vec<&Row> = rows.iter().collect();
-        match copy::rows(db, target, &rows).await {
-            Ok(n) => added += i64::try_from(n).unwrap_or(i64::MAX),
-            Err(error) if careful::refusal(&error).is_some() || is_duplicate(&error) => {
-                sqlx::query("ROLLBACK").execute(db).await?;
-                return Ok(None);
-            }
-            Err(error) => return Err(error.into()),
-        }
+/// `None`: it must be loaded carefully, and nothing is in the database.
+async fn fast_way(db: &mut PgConnection, work: &Work, part: &FilePart, file: &ExportFile) -> Result<Option<Loaded>, StageError> {
+    // Duplicates were met in this type of this export before: the fast way would only fail.
+    if file_parts::duplicates_met(db, work.export.id, file.resource_type.as_deref()).await? {
+        return Ok(None);
     }
-    Ok(Some(added))
-}
-
-/// The careful way; the transaction stays open.
-async fn with_care(
-    db: &mut PgConnection,
-    work: &Work,
-    part: &FilePart,
-    tables: &BTreeMap<Table, Vec<Row<'_>>>,
-) -> Result<(i64, Vec<Rejected>), StageError> {
-    begin(db, work, part).await?;
-    let mut added = 0;
-    let mut rejected = Vec::new();
-    for (table, rows) in tables {
-        let target = Target { table: *table, export_id: work.export.id, part_id: part.id, staging: None };
-        let rows: Vec<&Row> = rows.iter().collect();
-        let merged = careful::load(db, target, &rows).await?;
-        added += merged.added;
-        rejected.extend(merged.rejected);
+    let loaded = attempt(db, work, part, file, Way::Fast).await?;
+    if loaded.is_none() {
+        sqlx::query("ROLLBACK").execute(db).await?;
     }
-    Ok((added, rejected))
+    Ok(loaded)
 }
 
-/// Opens the transaction. Rows of an earlier load of this part go first.
+/// Loads the part; the transaction stays open. `None`: the blob is gone, or the fast way was refused.
+async fn attempt(db: &mut PgConnection, work: &Work, part: &FilePart, file: &ExportFile, way: Way) -> Result<Option<Loaded>, StageError> {
+    let blob = match work.blobs().open(&part.blob_key).await {
+        Ok(blob) => blob,
+        Err(BlobError::Missing) => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let plan =
+        Plan { export_id: work.export.id, part: part.clone(), expected_type: file.resource_type.clone(), staged: way == Way::Careful };
+    let mut preparation = Preparation::start(blob, plan);
+    begin(db, work, part).await?;
+    let added = match way {
+        Way::Fast => fast::load(db, &mut preparation, work.export.id, part.id).await?,
+        Way::Careful => Some(careful::load(db, &mut preparation, work.export.id, part.id).await?),
+    };
+    let Some(added) = added else { return Ok(None) };
+    let sha256 = preparation.sha256().await.map_err(unreadable)?;
+    Ok(Some(Loaded { added, sha256 }))
+}
+
+/// Opens the transaction. What an earlier load of this part left goes first.
 async fn begin(db: &mut PgConnection, work: &Work, part: &FilePart) -> Result<(), StageError> {
     sqlx::query("BEGIN").execute(&mut *db).await?;
+    rejected_lines::remove(db, part.id).await?;
     if part.ever_loaded {
         fhir::delete_parts(db, work.export.id, &[part.id]).await?;
     }
     Ok(())
 }
 
-fn is_duplicate(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "23505")
+fn unreadable(error: impl std::fmt::Display) -> StageError {
+    StageError::Again(error.to_string(), Duration::from_secs(30))
 }
 
-/// Rows, counts and rejects of a part, in the transaction of its COPY.
-struct Loaded {
+/// A part of a file that holds no rows: its OperationOutcomes are summed up, its deletions counted.
+async fn read_only(work: &Work, part: &FilePart, file: &ExportFile) -> Result<Outcome, StageError> {
+    let blob = match work.blobs().open(&part.blob_key).await {
+        Ok(blob) => blob,
+        Err(BlobError::Missing) => return Ok(lost(part, file)),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let read = tokio::task::spawn_blocking(move || outcomes::summary(blob)).await;
+    let (outcomes, sha256) = read.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(unreadable)?;
+    if sha256 != part.sha256 {
+        return Ok(lost(part, file));
+    }
+    let outcomes = (file.kind == FileKind::Error).then_some(outcomes);
+    let counts = LoadCounts { rows: part.lines, outcomes, ..LoadCounts::default() };
+    Ok(Outcome::Done(Box::new(Counted { part_id: part.id, counts })))
+}
+
+fn lost(part: &FilePart, file: &ExportFile) -> Outcome {
+    Outcome::Done(Box::new(Lost { part_id: part.id, file_id: file.id }))
+}
+
+/// Counts of a part, in the transaction of its COPY.
+struct Counted {
     part_id: i64,
     counts: LoadCounts,
-    rejected: Vec<Rejected>,
 }
 
 #[async_trait]
-impl Tail for Loaded {
+impl Tail for Counted {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
-        let id = tx.export_id();
-        rejected_lines::replace(tx.db(), id, self.part_id, &self.rejected).await?;
         if !file_parts::set_loaded(tx.db(), self.part_id, &self.counts).await? {
             // The part was replaced or lost meanwhile: what was copied must not stand.
             return Err(sqlx::Error::RowNotFound);
         }
-        if !self.rejected.is_empty() {
-            tx.tell(EventLevel::Warning, &format!("Lines that could not be loaded: {}; rejected_lines has them.", self.rejected.len()))
-                .await?;
+        let rejects = self.counts.rejects;
+        if rejects > 0 {
+            tx.tell(EventLevel::Warning, &format!("Lines that could not be loaded: {rejects}; rejected_lines has them.")).await?;
         }
         Ok(Written::Done)
     }

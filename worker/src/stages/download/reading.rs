@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use async_compression::tokio::bufread::GzipDecoder;
 use async_trait::async_trait;
 use bulkhead_shared::{
-    blob::BlobError,
+    blob::{BlobError, BlobWriter},
     db::{export_files, file_parts::NewPart},
     domain::{
         failure::Reason,
@@ -21,7 +21,6 @@ use reqwest::{
     Response,
     header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, RANGE},
 };
-use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio_util::io::StreamReader;
 use url::Url;
@@ -37,7 +36,7 @@ use crate::{
         auth,
         http::{Ask, MANIFEST_BODY},
     },
-    load::cutter::{Cut, Cutter, LineTooLong, Part},
+    load::cutter::{Cut, Cutter, LineTooLong, Part, Step},
     work::Work,
 };
 
@@ -49,11 +48,13 @@ pub struct Reading<'w> {
     pub file: ExportFile,
     known: HashMap<i32, FilePart>,
     cutter: Cutter,
+    /// Of the part at hand.
+    blob: Option<BlobWriter>,
 }
 
 impl<'w> Reading<'w> {
     pub fn new(work: &'w Work, file: ExportFile, known: Vec<FilePart>) -> Self {
-        Self { work, file, known: known.into_iter().map(|part| (part.n, part)).collect(), cutter: Cutter::default() }
+        Self { work, file, known: known.into_iter().map(|part| (part.n, part)).collect(), cutter: Cutter::default(), blob: None }
     }
 
     /// Asks for the file: from where the stored parts end if the server can, else from its beginning.
@@ -196,14 +197,14 @@ impl<'w> Reading<'w> {
                 break;
             }
             self.cutter.push(&buffer[..n]);
-            while let Some(part) = self.cutter.next_part(self.border()).map_err(|long| self.too_long(&long))? {
-                self.keep(part).await?;
+            while let Some(step) = self.cutter.next_step(self.border()).map_err(|long| self.too_long(&long))? {
+                self.take(step).await?;
             }
         }
         // Whoever reads it again doubts it (its count, its lines, whether this was its end): from the start then, not from its end.
         self.tag(None).await?;
-        if let Some(part) = self.cutter.last_part() {
-            self.keep(part).await?;
+        while let Some(step) = self.cutter.last_step() {
+            self.take(step).await?;
         }
         let end = self.cutter.cut();
         Ok(Downloaded { file_id: self.file.id, parts: end.n, lines: end.lines, bytes: end.byte_start })
@@ -215,26 +216,30 @@ impl<'w> Reading<'w> {
         usize::try_from(part.byte_len).ok()
     }
 
+    async fn take(&mut self, step: Step) -> Result<(), StageError> {
+        match step {
+            Step::Piece(piece) => {
+                let key = blob_key::of_part(self.work.export.id, self.file.id, self.work.claim().claim_id, self.cutter.cut().n);
+                let blob = self.blob.get_or_insert_with(|| self.work.blobs().create(&key));
+                blob.write(piece.into()).await.map_err(not_kept)
+            }
+            Step::End(part) => self.keep(part).await,
+        }
+    }
+
     /// Makes a part durable, unless it is there already.
-    async fn keep(&self, part: Part) -> Result<(), StageError> {
-        let Part { bytes, cut, physical_lines, lines } = part;
-        let sha256 = Sha256::digest(&bytes).to_vec();
+    async fn keep(&mut self, part: Part) -> Result<(), StageError> {
+        let Part { cut, byte_len, physical_lines, lines, sha256 } = part;
+        let blob = self.blob.take().ok_or(StageError::Lost)?;
         let known = self.known.get(&cut.n);
         if known.is_some_and(|part| {
             let same_place = part.byte_start == cut.byte_start && part.first_line == cut.first_line;
             same_place && part.sha256 == sha256 && part.state != PartState::Lost
         }) {
-            return Ok(());
+            return blob.abort().await.map_err(not_kept);
         }
+        blob.finish().await.map_err(not_kept)?;
         let blob_key = blob_key::of_part(self.work.export.id, self.file.id, self.work.claim().claim_id, cut.n);
-        let byte_len = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
-        self.work.blobs().put(&blob_key, bytes.into()).await.map_err(|error| match error {
-            BlobError::Full => StageError::Again(error.to_string(), Duration::from_secs(30)),
-            other => StageError::Retry(
-                Trouble::new(Reason::Internal, format!("A part could not be kept: {other}."), "check BULK_DATA_DIR, then retry the export"),
-                None,
-            ),
-        })?;
         let part =
             NewPart { n: cut.n, blob_key, byte_start: cut.byte_start, byte_len, first_line: cut.first_line, physical_lines, lines, sha256 };
         let kept = Kept { file_id: self.file.id, file_n: self.file.n, part, replaces: known.is_some() };
@@ -267,6 +272,16 @@ impl<'w> Reading<'w> {
             format!("File {} cannot be cut into parts: {long}.", self.file.n),
             "ask the server's operator; no FHIR resource is that large",
         ))
+    }
+}
+
+fn not_kept(error: BlobError) -> StageError {
+    match error {
+        BlobError::Full => StageError::Again(error.to_string(), Duration::from_secs(30)),
+        other => StageError::Retry(
+            Trouble::new(Reason::Internal, format!("A part could not be kept: {other}."), "check BULK_DATA_DIR, then retry the export"),
+            None,
+        ),
     }
 }
 
