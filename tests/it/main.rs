@@ -9,6 +9,7 @@ mod operations;
 mod queue;
 mod reading_again;
 mod real_data;
+mod slowing_down;
 mod walk;
 
 use bulkhead_tests::{SandboxConfig, Setup};

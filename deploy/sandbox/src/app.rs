@@ -160,6 +160,26 @@ pub fn later(at: DateTime<Utc>, by: std::time::Duration) -> DateTime<Utc> {
     at + chrono::Duration::from_std(by).unwrap_or(century).min(century)
 }
 
+/// Counts a file that is being served as long as it lives.
+pub struct Serving(Arc<App>);
+
+impl Serving {
+    pub fn new(app: &Arc<App>) -> Self {
+        app.count(|stats| {
+            stats.files_started += 1;
+            stats.files_now += 1;
+            stats.most_files_at_once = stats.most_files_at_once.max(stats.files_now);
+        });
+        Self(app.clone())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.count(|stats| stats.files_now -= 1);
+    }
+}
+
 /// Counts a held request as long as it lives.
 struct Held<'a>(&'a watch::Sender<Stats>);
 
