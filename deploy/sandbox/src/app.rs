@@ -33,7 +33,7 @@ pub struct App {
 
 impl App {
     pub fn new(config: SandboxConfig, address: SocketAddr) -> Result<Self> {
-        let world = World::new(config.seed, config.scale, &config.data)?;
+        let world = World::new(&config)?;
         let state = match &config.state {
             Some(path) => State::read(path)?,
             None => State::default(),
