@@ -3,6 +3,7 @@
 mod api;
 mod authentication;
 mod contract;
+mod downloading;
 mod fault_walk;
 mod loading;
 mod operations;

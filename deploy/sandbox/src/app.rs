@@ -51,10 +51,11 @@ impl App {
         })
     }
 
-    /// `http://host:port` as the client knows it, for absolute URLs.
+    /// `http://host:port` as the client knows it, for absolute URLs; behind a proxy that speaks TLS it says so.
     pub fn origin(&self, headers: &HeaderMap) -> String {
-        match headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
-            Some(host) => format!("http://{host}"),
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match text(header::HOST.as_str()) {
+            Some(host) => format!("{}://{host}", text("x-forwarded-proto").unwrap_or("http")),
             None => self.own_origin(),
         }
     }
