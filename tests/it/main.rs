@@ -3,12 +3,14 @@
 mod api;
 mod authentication;
 mod contract;
+mod downloading;
 mod fault_walk;
 mod loading;
 mod operations;
 mod queue;
 mod reading_again;
 mod real_data;
+mod slowing_down;
 mod walk;
 
 use bulkhead_tests::{SandboxConfig, Setup};

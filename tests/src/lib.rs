@@ -5,10 +5,12 @@ pub mod bench;
 pub mod database;
 pub mod proxy;
 pub mod rows;
+pub mod tls_proxy;
 pub mod worker;
 
 pub use app::{App, Setup};
 pub use bulkhead_sandbox::{Sandbox, SandboxConfig};
 pub use database::Database;
 pub use proxy::PlainProxy;
+pub use tls_proxy::TlsProxy;
 pub use worker::Worker;

@@ -130,6 +130,26 @@ impl Work {
         self.blobs().delete_export(self.export.id).await.map_err(|e| StageError::Again(e.to_string(), Duration::from_secs(60)))
     }
 
+    /// The server refused a file as one too many. The source's row is changed outside the fence: what the server said holds for
+    /// all its exports, whoever this stage belongs to by now. Says how many downloads there may be at once, if that changed.
+    pub async fn slow_down(&self, pause: Duration) -> Option<i32> {
+        sources::slow_down(&self.env.pool, self.source.id, pause).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the source was not slowed down");
+            None
+        })
+    }
+
+    /// A file went well. Costs nothing while the source is not slowed down.
+    pub async fn speed_up(&self) -> Option<i32> {
+        if !self.source.slowed_down {
+            return None;
+        }
+        sources::speed_up(&self.env.pool, self.source.id).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the source was not sped up");
+            None
+        })
+    }
+
     /// A status URL that came too late to be kept in its export.
     pub async fn orphan(&self, status_url: &str) -> Result<(), StageError> {
         while let Err(error) = orphan_exports::add(&self.env.pool, self.source.id, self.export.id, status_url).await {

@@ -33,7 +33,7 @@ pub struct App {
 
 impl App {
     pub fn new(config: SandboxConfig, address: SocketAddr) -> Result<Self> {
-        let world = World::new(config.seed, config.scale, &config.data)?;
+        let world = World::new(&config)?;
         let state = match &config.state {
             Some(path) => State::read(path)?,
             None => State::default(),
@@ -51,10 +51,11 @@ impl App {
         })
     }
 
-    /// `http://host:port` as the client knows it, for absolute URLs.
+    /// `http://host:port` as the client knows it, for absolute URLs; behind a proxy that speaks TLS it says so.
     pub fn origin(&self, headers: &HeaderMap) -> String {
-        match headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
-            Some(host) => format!("http://{host}"),
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        match text(header::HOST.as_str()) {
+            Some(host) => format!("{}://{host}", text("x-forwarded-proto").unwrap_or("http")),
             None => self.own_origin(),
         }
     }
@@ -158,6 +159,26 @@ impl App {
 pub fn later(at: DateTime<Utc>, by: std::time::Duration) -> DateTime<Utc> {
     let century = chrono::Duration::days(36_525);
     at + chrono::Duration::from_std(by).unwrap_or(century).min(century)
+}
+
+/// Counts a file that is being served as long as it lives.
+pub struct Serving(Arc<App>);
+
+impl Serving {
+    pub fn new(app: &Arc<App>) -> Self {
+        app.count(|stats| {
+            stats.files_started += 1;
+            stats.files_now += 1;
+            stats.most_files_at_once = stats.most_files_at_once.max(stats.files_now);
+        });
+        Self(app.clone())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.count(|stats| stats.files_now -= 1);
+    }
 }
 
 /// Counts a held request as long as it lives.

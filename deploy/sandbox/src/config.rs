@@ -2,7 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use anyhow::{Context as _, Error, Result, bail};
 
 /// Settings of one sandbox; `SandboxConfig { auth: true, ..Default::default() }` reads well in tests.
 #[derive(Debug, Clone)]
@@ -21,12 +24,78 @@ pub struct SandboxConfig {
     pub resources_per_file: usize,
     /// Folders of NDJSON(.gz) served as further Groups: (Group id, folder).
     pub data: Vec<(String, PathBuf)>,
+    /// Large files that are made while they are served: a load generator. Each is one file of its Group.
+    pub generated: Vec<Generated>,
     /// Where exports, clients, tokens and counts survive a kill.
     pub state: Option<PathBuf>,
     /// Multiplies the patients of the eight Groups; each keeps at least one.
     pub scale: f64,
     /// How long an export and its files live after completion.
     pub expires: Duration,
+}
+
+/// A file that is made on the fly, the same for the same seed; several of one Group are several files. It has no ranges, and
+/// faults of content and transfer do not strike it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generated {
+    pub group: String,
+    pub kind: GeneratedKind,
+    /// Of plain NDJSON; the last line is whole.
+    pub bytes: u64,
+    /// Compress it for who accepts that; packing costs more than all else. Else it is plain for everybody.
+    pub gzip: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GeneratedKind {
+    /// About 800 bytes each.
+    Observation,
+    /// About 3.6 kB each.
+    ExplanationOfBenefit,
+}
+
+impl GeneratedKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observation => "Observation",
+            Self::ExplanationOfBenefit => "ExplanationOfBenefit",
+        }
+    }
+}
+
+/// `GROUP=TYPE:SIZE[:plain]`.
+impl FromStr for Generated {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (group, file) = text.split_once('=').context("write GROUP=TYPE:SIZE, for example big=Observation:200MB")?;
+        let mut fields = file.split(':');
+        let kind = match fields.next().unwrap_or_default() {
+            "Observation" => GeneratedKind::Observation,
+            "ExplanationOfBenefit" => GeneratedKind::ExplanationOfBenefit,
+            other => bail!("\"{other}\" cannot be made: write Observation or ExplanationOfBenefit"),
+        };
+        let bytes = size(fields.next().unwrap_or_default())?;
+        let gzip = match fields.next() {
+            None => true,
+            Some("plain") => false,
+            Some(other) => bail!("\"{other}\" is not \"plain\""),
+        };
+        Ok(Self { group: group.to_owned(), kind, bytes, gzip })
+    }
+}
+
+fn size(text: &str) -> Result<u64> {
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let number: u64 = digits.parse().with_context(|| format!("\"{text}\" is no size: write 10MB or 2GB"))?;
+    let unit = match &text[digits.len()..] {
+        "" => 1,
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        unit => bail!("\"{unit}\" is no unit: write kB, MB or GB"),
+    };
+    number.checked_mul(unit).context("too large")
 }
 
 impl Default for SandboxConfig {
@@ -40,9 +109,26 @@ impl Default for SandboxConfig {
             token_lifetime: Duration::from_mins(5),
             resources_per_file: 5_000,
             data: Vec::new(),
+            generated: Vec::new(),
             state: None,
             scale: 1.0,
             expires: Duration::from_hours(24),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_to_generate() {
+        let made: Generated = "big=Observation:200MB".parse().unwrap();
+        assert_eq!(made, Generated { group: "big".to_owned(), kind: GeneratedKind::Observation, bytes: 200_000_000, gzip: true });
+        let made: Generated = "c=ExplanationOfBenefit:2GB:plain".parse().unwrap();
+        assert_eq!((made.bytes, made.gzip), (2_000_000_000, false));
+        for wrong in ["Observation:2GB", "a=Patient:2GB", "a=Observation", "a=Observation:2TB", "a=Observation:2GB:x"] {
+            assert!(wrong.parse::<Generated>().is_err(), "{wrong}");
         }
     }
 }

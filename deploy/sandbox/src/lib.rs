@@ -32,7 +32,7 @@ mod wire;
 mod world;
 
 pub use auth::credentials::ClientCredentials;
-pub use config::SandboxConfig;
+pub use config::{Generated, GeneratedKind, SandboxConfig};
 pub use faults::Fault;
 pub use faults::duration;
 pub use sandbox::Sandbox;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use bulkhead_sandbox::{Fault, Sandbox, SandboxConfig, duration};
+use bulkhead_sandbox::{Fault, Generated, Sandbox, SandboxConfig, duration};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -36,6 +36,10 @@ struct Arguments {
     /// Serve a folder of NDJSON or NDJSON.gz as a Group called NAME, else like the folder; may be repeated
     #[arg(long, value_name = "[NAME=]DIR", value_parser = parse_data)]
     data: Vec<(String, PathBuf)>,
+
+    /// Serve a file that is made on the fly, like big=Observation:2GB; ":plain" for one that is never packed; may be repeated
+    #[arg(long = "generate", value_name = "GROUP=TYPE:SIZE")]
+    generated: Vec<Generated>,
 
     /// Keep exports, clients, tokens and counts in this file, over kills too
     #[arg(long, value_name = "FILE")]
@@ -96,6 +100,7 @@ async fn run() -> Result<()> {
         token_lifetime: arguments.token_lifetime,
         resources_per_file: arguments.resources_per_file,
         data: arguments.data,
+        generated: arguments.generated,
         state: arguments.state,
         scale: arguments.scale,
         expires: arguments.expires,

@@ -121,7 +121,7 @@ impl Sandbox {
         expected(&self.app, group)
     }
 
-    /// All lines of that type of that Group, as the files give them.
+    /// All lines of that type of that Group, as the files give them; empty for what is made while it is served.
     pub fn ndjson(&self, group: &str, kind: &str) -> Vec<u8> {
         let content = self.app.world.group(group).map(crate::world::Group::content);
         let lines = content.as_ref().and_then(|content| content.get(kind));
@@ -146,6 +146,9 @@ pub fn expected(app: &App, group: Option<&str>) -> BTreeMap<String, u64> {
     for group in app.world.scope(group) {
         for (kind, lines) in group.content().iter() {
             *counts.entry(kind.clone()).or_default() += lines.len() as u64;
+        }
+        for recipe in group.recipes() {
+            *counts.entry(recipe.kind.as_str().to_owned()).or_default() += recipe.count;
         }
     }
     counts

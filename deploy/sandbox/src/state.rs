@@ -62,8 +62,9 @@ impl State {
         };
         let mut state: Self = serde_json::from_slice(&text)
             .with_context(|| format!("{} is not a sandbox's state file: delete it or name another with --state", path.display()))?;
-        // Whoever was held is gone with the process that held them.
+        // Whoever was held or served is gone with the process that did it.
         state.stats.held = 0;
+        state.stats.files_now = 0;
         Ok(state)
     }
 

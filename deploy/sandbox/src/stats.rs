@@ -22,6 +22,10 @@ pub struct Stats {
     pub files_started: u64,
     /// File bodies sent to their planned end; a cut or held one is not finished.
     pub files_finished: u64,
+    /// File bodies under way now.
+    pub files_now: u64,
+    /// The most file bodies that were under way at once.
+    pub most_files_at_once: u64,
     pub tokens_issued: u64,
     /// Token requests answered with an OAuth error.
     pub token_refusals: u64,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 
-use crate::app::App;
+use crate::app::{App, Serving};
 use crate::faults::Transfer as Fault;
 use crate::wire::Wire;
 
@@ -23,6 +23,7 @@ pub struct Transfer {
     pace: Option<u64>,
     /// What happens once so many bytes are sent.
     turn: Option<(usize, Turn)>,
+    serving: Option<Serving>,
 }
 
 #[derive(Clone, Copy)]
@@ -34,7 +35,8 @@ enum Turn {
 
 impl Transfer {
     pub fn new(app: Arc<App>, wire: Wire, body: Bytes, faults: &[Fault]) -> Self {
-        let mut transfer = Self { app, wire, sent: 0, pace: None, turn: None, body };
+        let serving = Some(Serving::new(&app));
+        let mut transfer = Self { app, wire, sent: 0, pace: None, turn: None, body, serving };
         let length = transfer.body.len();
         for fault in faults {
             match *fault {
@@ -53,9 +55,9 @@ impl Transfer {
         (!matches!(self.turn, Some((_, Turn::End)))).then_some(self.body.len())
     }
 
-    pub fn into_body(self) -> Body {
-        self.app.count(|stats| stats.files_started += 1);
+    pub fn into_body(mut self) -> Body {
         if self.body.is_empty() {
+            self.serving = None;
             self.app.count(|stats| stats.files_finished += 1);
         }
         Body::from_stream(futures::stream::try_unfold(self, Self::next))
@@ -86,6 +88,8 @@ impl Transfer {
         self.sent += size;
         // Counted with the last piece: the server asks for no more once the announced length is reached.
         if self.sent == self.body.len() && self.turn.is_none() {
+            // Nor is it under way any longer: its client may ask for the next before this is dropped.
+            self.serving = None;
             self.app.count(|stats| stats.files_finished += 1);
         }
         Ok(Some((piece, self)))

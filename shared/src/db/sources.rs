@@ -1,9 +1,12 @@
 //! Table `sources`.
 
+use std::time::Duration;
+
 use sha2::{Digest as _, Sha256};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::interval;
 use crate::{
     domain::source::{Auth, Source},
     secrets::{Cipher, Sealed, SecretError},
@@ -76,8 +79,9 @@ pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSou
 /// A source by its id.
 pub async fn get(db: &PgPool, id: Uuid) -> sqlx::Result<Source> {
     let row = sqlx::query!(
-        "SELECT id, base_url, auth, client_id, token_url, algorithm, jwks_url, scope, kick_off_policy
-           FROM bulkhead.sources WHERE id = $1",
+        r#"SELECT id, base_url, auth, client_id, token_url, algorithm, jwks_url, scope, kick_off_policy, parallel < max_parallel AS "slowed_down!",
+                  greatest(extract(epoch FROM paused_until - clock_timestamp())::float8, 0) AS "paused!"
+             FROM bulkhead.sources WHERE id = $1"#,
         id
     )
     .fetch_one(db)
@@ -92,7 +96,43 @@ pub async fn get(db: &PgPool, id: Uuid) -> sqlx::Result<Source> {
         jwks_url: row.jwks_url,
         scope: row.scope,
         kick_off_policy: row.kick_off_policy.parse()?,
+        slowed_down: row.slowed_down,
+        paused: Duration::try_from_secs_f64(row.paused).unwrap_or_default(),
     })
+}
+
+/// The server refused a file because it is asked for too much: half as many downloads at once, at least one, and none before
+/// `pause` is over. Many downloads are refused together, and mean one thing: within a second of a change nothing is written.
+/// Says how many downloads there may be now, if that changed.
+pub async fn slow_down(db: &PgPool, id: Uuid, pause: Duration) -> sqlx::Result<Option<i32>> {
+    let changed = sqlx::query!(
+        r#"UPDATE bulkhead.sources s
+              SET slowed_to = greatest(old.parallel / 2, 1), parallel_changed_at = clock_timestamp(),
+                  paused_until = greatest(s.paused_until, clock_timestamp() + $2)
+             FROM (SELECT id, parallel FROM bulkhead.sources
+                    WHERE id = $1 AND parallel_changed_at < clock_timestamp() - interval '1 s' FOR NO KEY UPDATE) old
+            WHERE s.id = old.id
+           RETURNING old.parallel AS before, s.parallel"#,
+        id,
+        interval(pause)
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(changed.filter(|row| row.parallel < row.before).map(|row| row.parallel))
+}
+
+/// A file went well: one more download at once, if nothing changed for ten seconds. That is slow on purpose. A server's
+/// window is often minutes long (3,000 requests in five minutes, say), and each refusal halves what was regained.
+/// Says how many downloads there may be now, if that changed.
+pub async fn speed_up(db: &PgPool, id: Uuid) -> sqlx::Result<Option<i32>> {
+    sqlx::query_scalar!(
+        "UPDATE bulkhead.sources SET slowed_to = nullif(parallel + 1, max_parallel), parallel_changed_at = clock_timestamp()
+          WHERE id = $1 AND parallel < max_parallel AND parallel_changed_at < clock_timestamp() - interval '10 s'
+         RETURNING parallel",
+        id
+    )
+    .fetch_optional(db)
+    .await
 }
 
 /// The private key or bearer token of a source, opened.

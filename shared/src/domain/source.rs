@@ -1,5 +1,7 @@
 //! A source: a FHIR server as one client sees it.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::words;
@@ -36,4 +38,8 @@ pub struct Source {
     pub jwks_url: Option<String>,
     pub scope: Option<String>,
     pub kick_off_policy: KickOffPolicy,
+    /// Fewer downloads at once than it may have: the server asked to slow down.
+    pub slowed_down: bool,
+    /// How long no file is asked for; zero when it is not paused.
+    pub paused: Duration,
 }

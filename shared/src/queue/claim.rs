@@ -83,7 +83,7 @@ pub async fn claim_best(db: &PgPool, worker_id: Uuid, lane: Lane) -> sqlx::Resul
     let candidate = sqlx::query!(
         "WITH busy AS (SELECT r.source_id FROM bulkhead.stages r JOIN bulkhead.sources o ON o.id = r.source_id
                         WHERE $1 = 'transfer' AND r.lane = 'transfer' AND r.state = 'running'
-                        GROUP BY r.source_id, o.max_parallel HAVING count(*) >= o.max_parallel)
+                        GROUP BY r.source_id, o.parallel HAVING count(*) >= o.parallel)
          SELECT s.id, s.source_id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
           WHERE s.lane = $1 AND s.state = 'ready' AND s.next_run_at <= clock_timestamp() AND s.attempt < s.max_attempts
             AND e.waits_for IS NULL
@@ -117,7 +117,7 @@ async fn take(db: &mut PgConnection, worker_id: Uuid, lane: Lane, stage_id: Uuid
           WHERE id = $1 AND state = 'ready' AND EXISTS (SELECT FROM bulkhead.workers WHERE id = $2 AND ended_at IS NULL)
             AND (lane <> 'transfer' OR (SELECT count(*) FROM bulkhead.stages r
                                          WHERE r.source_id = s.source_id AND r.lane = 'transfer' AND r.state = 'running')
-                                       < (SELECT max_parallel FROM bulkhead.sources o WHERE o.id = s.source_id))
+                                       < (SELECT parallel FROM bulkhead.sources o WHERE o.id = s.source_id))
          RETURNING id, claim_id, export_id, source_id, file_id, part_id, kind, attempt, max_attempts, snoozes",
         stage_id,
         worker_id

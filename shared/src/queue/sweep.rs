@@ -153,7 +153,7 @@ async fn issue_tickets(pool: &PgPool, lane: Lane, slots: i64) -> sqlx::Result<()
         r#"WITH running AS (SELECT source_id, count(*) AS n FROM bulkhead.stages
                              WHERE $1 = 'transfer' AND lane = 'transfer' AND state = 'running' GROUP BY source_id),
                 due AS (
-                    SELECT s.id, s.source_id, s.rank, s.next_run_at, o.max_parallel - coalesce(r.n, 0) AS allowed
+                    SELECT s.id, s.source_id, s.rank, s.next_run_at, o.parallel - coalesce(r.n, 0) AS allowed
                       FROM bulkhead.stages s
                       JOIN bulkhead.exports e ON e.id = s.export_id
                       JOIN bulkhead.sources o ON o.id = s.source_id
@@ -162,7 +162,7 @@ async fn issue_tickets(pool: &PgPool, lane: Lane, slots: i64) -> sqlx::Result<()
                        AND (s.ticketed_at IS NULL OR s.ticketed_at < clock_timestamp() - interval '60 s')
                        AND e.waits_for IS NULL
                        AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
-                       AND ($1 <> 'transfer' OR coalesce(r.n, 0) < o.max_parallel)
+                       AND ($1 <> 'transfer' OR coalesce(r.n, 0) < o.parallel)
                      ORDER BY s.rank, s.next_run_at LIMIT 256 FOR UPDATE OF s SKIP LOCKED)
            SELECT id AS "id!" FROM (
                SELECT *, row_number() OVER (PARTITION BY source_id ORDER BY rank, next_run_at) AS place FROM due) ranked

@@ -1,6 +1,7 @@
 //! download: streams one file, cut on line borders into parts; each part is durable, and may load, before the next is read.
 //! A re-run compares what it reads with the parts that are there and keeps those that are the same.
 
+mod pace;
 mod reading;
 
 use std::time::Duration;
@@ -34,6 +35,7 @@ impl Stage for Download {
     }
 
     async fn work(&self, work: &Work) -> Result<Outcome, StageError> {
+        pace::wait_for_server(work)?;
         let mut reading = Reading::new(work, work.file_now().await?, work.parts().await?);
         let answer = reading.open().await?;
         let file = reading.read(answer).await?;
@@ -55,6 +57,7 @@ impl Stage for Download {
                 ));
             }
         }
+        pace::went_well(work).await?;
         Ok(Outcome::Done(Box::new(file)))
     }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::made;
 use crate::app::App;
 use crate::content;
 use crate::door;
@@ -33,6 +34,9 @@ pub async fn download(
         return Err(Refused::not_found("The export is not ready yet"));
     }
     let output = app.output(&export).await;
+    if let Some(recipe) = output.iter().find(|file| file.name == name).and_then(|file| file.recipe.as_ref()) {
+        return Ok(made::respond(&app, recipe, recipe.gzip && accepts_gzip(&headers)));
+    }
     let whole = find(&app, &output, &name, uri.path())?;
     let tag = tag(&whole);
     let part = match answer_with(&headers, &tag, whole.len()) {

@@ -5,6 +5,7 @@ mod before;
 mod file;
 mod group;
 mod kick_off;
+mod made;
 mod metadata;
 mod register;
 mod status;

@@ -117,9 +117,9 @@ fn manifest(app: &App, export: &Export, base: &str, files: &[OutputFile]) -> Val
 }
 
 /// The lines the file will have: a fault that will repeat some is foreseen, as a server with duplicates counts them too.
-fn count(app: &App, file: &OutputFile, url: &str) -> usize {
+fn count(app: &App, file: &OutputFile, url: &str) -> u64 {
     let repeats = app.faults.waits(Where::File, url, &What::Content(Content::DuplicateIds));
-    file.lines.len() + if repeats { file.lines.len().min(REPEATED) } else { 0 }
+    file.count() + if repeats { file.lines.len().min(REPEATED) as u64 } else { 0 }
 }
 
 fn expire(app: &App, mut export: Export, time: std::time::Duration) -> Export {

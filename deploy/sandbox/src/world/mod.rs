@@ -1,8 +1,10 @@
 //! What the sandbox has to give: the guide's eight Groups, made from a seed, and folders of real NDJSON.
 
 mod body;
+mod claims;
 mod codes;
 mod folder;
+mod generated;
 mod lines;
 mod person;
 mod rng;
@@ -10,12 +12,13 @@ mod shapes;
 mod visit;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Result, ensure};
 
+pub use self::generated::Recipe;
 pub use self::lines::Lines;
+use crate::config::{Generated, SandboxConfig};
 
 /// The types a generated patient has.
 pub const TYPES: [&str; 9] = [
@@ -61,6 +64,8 @@ enum Source {
     },
     /// Read when the sandbox starts, so that a wrong folder is told at once and not in the middle of an export.
     Folder,
+    /// Files that are never in memory.
+    Generated(Vec<Recipe>),
 }
 
 impl Group {
@@ -68,9 +73,17 @@ impl Group {
     pub fn content(&self) -> Arc<Content> {
         let made = || match self.source {
             Source::Made { seed, patients } => Arc::new(make(seed, &self.id, patients)),
-            Source::Folder => Arc::default(),
+            Source::Folder | Source::Generated(_) => Arc::default(),
         };
         self.content.get_or_init(made).clone()
+    }
+
+    /// The files that are made while they are served; all else is in the content.
+    pub fn recipes(&self) -> &[Recipe] {
+        match &self.source {
+            Source::Generated(recipes) => recipes,
+            _ => &[],
+        }
     }
 
     /// Ids of the Group's patients.
@@ -89,7 +102,7 @@ impl Group {
     pub fn quantity(&self) -> u64 {
         match self.source {
             Source::Made { patients, .. } => patients,
-            Source::Folder => self.content().get("Patient").map_or(0, |lines| lines.len() as u64),
+            Source::Folder | Source::Generated(_) => self.content().get("Patient").map_or(0, |lines| lines.len() as u64),
         }
     }
 }
@@ -102,30 +115,31 @@ pub struct World {
 
 impl World {
     /// `scale` multiplies the number of patients of the eight Groups, with at least one each.
-    pub fn new(seed: u64, scale: f64, data: &[(String, PathBuf)]) -> Result<Self> {
+    pub fn new(config: &SandboxConfig) -> Result<Self> {
+        let (seed, scale) = (config.seed, config.scale);
         ensure!(scale.is_finite() && scale > 0.0, "the scale must be above 0, not {scale}");
-        let mut groups: Vec<_> = GROUPS
-            .iter()
-            .map(|(id, name, patients)| Group {
-                id: (*id).to_owned(),
-                name: (*name).to_owned(),
-                source: Source::Made { seed, patients: scaled(*patients, scale) },
-                content: OnceLock::new(),
-            })
-            .collect();
-        for (id, dir) in data {
-            ensure!(
-                groups.iter().all(|group| group.id != *id),
-                "there are two Groups called {id}: give the folder another name with --data NAME=DIR"
-            );
-            groups.push(Group {
-                id: id.clone(),
-                name: format!("{id} (files of {})", dir.display()),
-                source: Source::Folder,
-                content: OnceLock::from(Arc::new(folder::read(dir)?)),
-            });
+        let mut world = Self { groups: Vec::new() };
+        for (id, name, patients) in &GROUPS {
+            world.add(id, (*name).to_owned(), Source::Made { seed, patients: scaled(*patients, scale) })?;
         }
-        Ok(Self { groups })
+        for (id, dir) in &config.data {
+            world.add(id, format!("{id} (files of {})", dir.display()), Source::Folder)?;
+            let group = world.groups.last_mut().expect("it was added");
+            group.content = OnceLock::from(Arc::new(folder::read(dir)?));
+        }
+        for (id, recipes) in recipes(seed, &config.generated) {
+            world.add(&id, format!("{id} (made while it is served)"), Source::Generated(recipes))?;
+        }
+        Ok(world)
+    }
+
+    fn add(&mut self, id: &str, name: String, source: Source) -> Result<()> {
+        ensure!(
+            self.group(id).is_none(),
+            "there are two Groups called {id}: give the other another name, with --data NAME=DIR or --generate NAME=TYPE:SIZE"
+        );
+        self.groups.push(Group { id: id.to_owned(), name, source, content: OnceLock::new() });
+        Ok(())
     }
 
     pub fn groups(&self) -> &[Group] {
@@ -143,6 +157,18 @@ impl World {
             None => self.groups.iter().collect(),
         }
     }
+}
+
+/// The files to generate, by Group; files of one type share what is repeated.
+fn recipes(seed: u64, wanted: &[Generated]) -> BTreeMap<String, Vec<Recipe>> {
+    let mut blocks = BTreeMap::new();
+    let mut recipes: BTreeMap<String, Vec<Recipe>> = BTreeMap::new();
+    for wanted in wanted {
+        let block = blocks.entry(wanted.kind.as_str()).or_insert_with(|| Arc::new(generated::Block::new(seed, wanted.kind)));
+        let files = recipes.entry(wanted.group.clone()).or_default();
+        files.push(Recipe::new(seed, wanted, files.len() as u64, block.clone()));
+    }
+    recipes
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be positive and finite")]
@@ -169,7 +195,7 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
         let bytes = |seed| {
-            let world = World::new(seed, 0.05, &[]).unwrap();
+            let world = World::new(&SandboxConfig { seed, scale: 0.05, ..SandboxConfig::default() }).unwrap();
             let content = world.group("FallonHealth").unwrap().content();
             content.values().map(Lines::bytes).collect::<Vec<_>>()
         };
@@ -179,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_thousand_patients_have_about_sixty_resources_each_and_every_id_once() {
-        let world = World::new(1, 1.0, &[]).unwrap();
+        let world = World::new(&SandboxConfig::default()).unwrap();
         let mut totals: BTreeMap<String, usize> = BTreeMap::new();
         let mut seen = std::collections::HashSet::new();
         for group in world.groups() {

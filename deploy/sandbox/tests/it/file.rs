@@ -2,7 +2,9 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use crate::harness::{GROUP, body, file_url, get, header, http, manifest, quick, start};
+use bulkhead_sandbox::SandboxConfig;
+
+use crate::harness::{GROUP, body, count_lines, file_url, get, header, http, json, kick_off, manifest, quick, start};
 
 #[tokio::test]
 async fn packs_a_file_when_asked_to() {
@@ -66,4 +68,35 @@ async fn the_same_seed_serves_the_same_bytes() {
     }
     let url = file_url(&manifest(&one).await, "Patient");
     assert_eq!(body(&url).await.unwrap(), other.ndjson(GROUP, "Patient"));
+}
+
+#[tokio::test]
+async fn makes_files_of_the_announced_size_while_it_serves_them() {
+    let generated = ["big=Observation:3MB", "big=Observation:1MB:plain", "big=ExplanationOfBenefit:5MB"];
+    let generated = generated.map(|file| file.parse().unwrap()).to_vec();
+    let sandbox = start(SandboxConfig { generated, ..quick() });
+    let response = kick_off(&sandbox, "Group/big/$export").send().await.unwrap();
+    let manifest = json(header(&response, "content-location")).await;
+    let mut counts = std::collections::BTreeMap::<String, u64>::new();
+    let mut packed_sizes = Vec::new();
+    for file in manifest["output"].as_array().unwrap() {
+        let (url, count) = (file["url"].as_str().unwrap(), file["count"].as_u64().unwrap());
+        let plain = body(url).await.unwrap();
+        assert_eq!(count_lines(&plain), count);
+        *counts.entry(file["type"].as_str().unwrap().to_owned()).or_default() += count;
+        let answer = http().get(url).header("accept-encoding", "gzip").send().await.unwrap();
+        let packed = header(&answer, "content-encoding") == "gzip";
+        let mut same = answer.bytes().await.unwrap().to_vec();
+        if packed {
+            packed_sizes.push(same.len());
+            let mut unpacked = Vec::new();
+            GzDecoder::new(&same[..]).read_to_end(&mut unpacked).unwrap();
+            same = unpacked;
+        }
+        assert_eq!(same, plain);
+    }
+    assert_eq!(packed_sizes.len(), 2, "all but the plain one");
+    assert_eq!(sandbox.expected(Some("big")), counts);
+    let stats = sandbox.stats();
+    assert_eq!((stats.files_started, stats.files_finished, stats.files_now), (6, 6, 0));
 }

@@ -27,7 +27,7 @@ use url::Url;
 
 use super::{
     super::poll::ask_status,
-    {Downloaded, Kept},
+    {Downloaded, Kept, pace},
 };
 use crate::{
     blob_key,
@@ -141,7 +141,11 @@ impl<'w> Reading<'w> {
                     self.refresh_links().await?;
                     ask.url = self.ask()?.url;
                 }
-                _ => return Err(refused(&self.file, Refusal::read(self.work.http(), answer).await?)),
+                _ => {
+                    let refusal = Refusal::read(self.work.http(), answer).await?;
+                    pace::was_refused(self.work, &refusal).await?;
+                    return Err(refused(&self.file, refusal));
+                }
             }
         }
         Err(StageError::Lost)
@@ -296,7 +300,7 @@ fn refused(file: &ExportFile, refusal: Refusal) -> StageError {
         return error;
     }
     match refusal.status {
-        429 => StageError::Again("the server asks to slow down".to_owned(), refusal.retry_after.unwrap_or(Duration::from_secs(10))),
+        429 => StageError::Again(pace::SLOW_DOWN.to_owned(), refusal.retry_after.unwrap_or(pace::PAUSE)),
         410 => StageError::Fail(Trouble::new(
             Reason::Expired,
             format!("File {} has expired at the server: {}.", file.n, refusal.words()),
