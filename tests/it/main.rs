@@ -6,6 +6,7 @@ mod contract;
 mod fault_walk;
 mod loading;
 mod operations;
+mod polls;
 mod queue;
 mod reading_again;
 mod real_data;

@@ -17,7 +17,7 @@ use bulkhead_shared::{
 };
 use sqlx::{ConnectOptions as _, PgConnection, PgPool};
 
-use crate::{environment::Environment, fhir::http::Http, stages::Nothing};
+use crate::{environment::Environment, fhir::http::Http, polls::Rows, stages::Nothing};
 
 /// How long Postgres may take to answer a load's new connection; after that it counts as away.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -47,6 +47,11 @@ impl Work {
             None => None,
         };
         Ok(Self { env: Arc::clone(env), fence: fence.clone(), export, source, file, part })
+    }
+
+    /// The same for a stage of an export as a whole, whose rows were read already.
+    pub fn with(env: &Arc<Environment>, fence: &Fence, rows: Rows) -> Self {
+        Self { env: Arc::clone(env), fence: fence.clone(), export: rows.export, source: rows.source, file: None, part: None }
     }
 
     pub fn claim(&self) -> &Claim {

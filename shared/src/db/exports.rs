@@ -12,56 +12,103 @@ use crate::domain::{
 
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {
-    let row = sqlx::query!(
+    Ok(get_many(db, &[id]).await?.pop())
+}
+
+/// Exports by their ids, in no order; those that are gone are left out.
+pub async fn get_many(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Export>> {
+    sqlx::query_as!(
+        ExportRow,
         r#"SELECT id, source_id, level, group_id, resource_types, since, parameters, accept_partial, waits_for, state,
                   kick_off_intent_at, status_url, next_manifest_url, manifest_pages, manifest_complete, transaction_time,
                   expires_at, findings, accepted_at, released_at, delete_requested_at, restarts,
                   failure_stage, failure_reason, failure_detail, failure_remedy, created_at, started_at, finished_at
-             FROM bulkhead.exports WHERE id = $1"#,
-        id
+             FROM bulkhead.exports WHERE id = ANY($1)"#,
+        ids
     )
-    .fetch_optional(db)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let failure = match (row.failure_stage, row.failure_reason) {
-        (Some(stage), Some(reason)) => Some(Failure {
-            stage: stage.parse()?,
-            reason: reason.parse()?,
-            detail: row.failure_detail.unwrap_or_default(),
-            remedy: row.failure_remedy.unwrap_or_default(),
-        }),
-        _ => None,
-    };
-    Ok(Some(Export {
-        id: row.id,
-        source_id: row.source_id,
-        ask: Ask {
-            level: row.level.parse()?,
-            group_id: row.group_id,
-            resource_types: row.resource_types,
-            since: row.since,
-            parameters: serde_json::from_value(row.parameters).map_err(|e| sqlx::Error::Decode(e.into()))?,
-        },
-        accept_partial: row.accept_partial,
-        waits_for: row.waits_for,
-        state: row.state.parse()?,
-        kick_off_intent_at: row.kick_off_intent_at,
-        status_url: row.status_url,
-        next_manifest_url: row.next_manifest_url,
-        manifest_pages: row.manifest_pages,
-        manifest_complete: row.manifest_complete,
-        transaction_time: row.transaction_time,
-        expires_at: row.expires_at,
-        findings: serde_json::from_value(row.findings).map_err(|e| sqlx::Error::Decode(e.into()))?,
-        accepted_at: row.accepted_at,
-        released_at: row.released_at,
-        delete_requested_at: row.delete_requested_at,
-        restarts: row.restarts,
-        failure,
-        created_at: row.created_at,
-        started_at: row.started_at,
-        finished_at: row.finished_at,
-    }))
+    .fetch_all(db)
+    .await?
+    .into_iter()
+    .map(Export::try_from)
+    .collect()
+}
+
+struct ExportRow {
+    id: Uuid,
+    source_id: Uuid,
+    level: String,
+    group_id: Option<String>,
+    resource_types: Vec<String>,
+    since: Option<String>,
+    parameters: serde_json::Value,
+    accept_partial: bool,
+    waits_for: Option<Uuid>,
+    state: String,
+    kick_off_intent_at: Option<DateTime<Utc>>,
+    status_url: Option<String>,
+    next_manifest_url: Option<String>,
+    manifest_pages: i32,
+    manifest_complete: bool,
+    transaction_time: Option<String>,
+    expires_at: Option<DateTime<Utc>>,
+    findings: serde_json::Value,
+    accepted_at: Option<DateTime<Utc>>,
+    released_at: Option<DateTime<Utc>>,
+    delete_requested_at: Option<DateTime<Utc>>,
+    restarts: i32,
+    failure_stage: Option<String>,
+    failure_reason: Option<String>,
+    failure_detail: Option<String>,
+    failure_remedy: Option<String>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<ExportRow> for Export {
+    type Error = sqlx::Error;
+
+    fn try_from(row: ExportRow) -> sqlx::Result<Self> {
+        let failure = match (row.failure_stage, row.failure_reason) {
+            (Some(stage), Some(reason)) => Some(Failure {
+                stage: stage.parse()?,
+                reason: reason.parse()?,
+                detail: row.failure_detail.unwrap_or_default(),
+                remedy: row.failure_remedy.unwrap_or_default(),
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            id: row.id,
+            source_id: row.source_id,
+            ask: Ask {
+                level: row.level.parse()?,
+                group_id: row.group_id,
+                resource_types: row.resource_types,
+                since: row.since,
+                parameters: serde_json::from_value(row.parameters).map_err(|e| sqlx::Error::Decode(e.into()))?,
+            },
+            accept_partial: row.accept_partial,
+            waits_for: row.waits_for,
+            state: row.state.parse()?,
+            kick_off_intent_at: row.kick_off_intent_at,
+            status_url: row.status_url,
+            next_manifest_url: row.next_manifest_url,
+            manifest_pages: row.manifest_pages,
+            manifest_complete: row.manifest_complete,
+            transaction_time: row.transaction_time,
+            expires_at: row.expires_at,
+            findings: serde_json::from_value(row.findings).map_err(|e| sqlx::Error::Decode(e.into()))?,
+            accepted_at: row.accepted_at,
+            released_at: row.released_at,
+            delete_requested_at: row.delete_requested_at,
+            restarts: row.restarts,
+            failure,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        })
+    }
 }
 
 /// A new export, not yet in the queue.

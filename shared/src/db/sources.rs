@@ -75,24 +75,33 @@ pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSou
 
 /// A source by its id.
 pub async fn get(db: &PgPool, id: Uuid) -> sqlx::Result<Source> {
-    let row = sqlx::query!(
+    get_many(db, &[id]).await?.pop().ok_or(sqlx::Error::RowNotFound)
+}
+
+/// Sources by their ids, in no order.
+pub async fn get_many(db: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Source>> {
+    let rows = sqlx::query!(
         "SELECT id, base_url, auth, client_id, token_url, algorithm, jwks_url, scope, kick_off_policy
-           FROM bulkhead.sources WHERE id = $1",
-        id
+           FROM bulkhead.sources WHERE id = ANY($1)",
+        ids
     )
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    Ok(Source {
-        id: row.id,
-        base_url: row.base_url,
-        auth: row.auth.parse()?,
-        client_id: row.client_id,
-        token_url: row.token_url,
-        algorithm: row.algorithm,
-        jwks_url: row.jwks_url,
-        scope: row.scope,
-        kick_off_policy: row.kick_off_policy.parse()?,
-    })
+    rows.into_iter()
+        .map(|row| {
+            Ok(Source {
+                id: row.id,
+                base_url: row.base_url,
+                auth: row.auth.parse()?,
+                client_id: row.client_id,
+                token_url: row.token_url,
+                algorithm: row.algorithm,
+                jwks_url: row.jwks_url,
+                scope: row.scope,
+                kick_off_policy: row.kick_off_policy.parse()?,
+            })
+        })
+        .collect()
 }
 
 /// The private key or bearer token of a source, opened.

@@ -21,17 +21,21 @@ pub struct Claim {
     pub snoozes: i32,
 }
 
-struct ClaimRow {
-    id: Uuid,
-    claim_id: Option<Uuid>,
-    export_id: Uuid,
-    source_id: Uuid,
-    file_id: Option<i64>,
-    part_id: Option<i64>,
-    kind: String,
-    attempt: i32,
-    max_attempts: i32,
-    snoozes: i32,
+pub(super) struct ClaimRow {
+    pub(super) id: Uuid,
+    pub(super) claim_id: Option<Uuid>,
+    pub(super) export_id: Uuid,
+    pub(super) source_id: Uuid,
+    pub(super) file_id: Option<i64>,
+    pub(super) part_id: Option<i64>,
+    pub(super) kind: String,
+    pub(super) attempt: i32,
+    pub(super) max_attempts: i32,
+    pub(super) snoozes: i32,
+}
+
+pub(super) fn into_claims(rows: Vec<ClaimRow>, worker_id: Uuid) -> sqlx::Result<Vec<Claim>> {
+    rows.into_iter().map(|row| row.into_claim(worker_id)).collect()
 }
 
 impl ClaimRow {
@@ -125,25 +129,4 @@ async fn take(db: &mut PgConnection, worker_id: Uuid, lane: Lane, stage_id: Uuid
     .fetch_optional(db)
     .await?;
     row.map(|row| row.into_claim(worker_id)).transpose()
-}
-
-/// Claims up to `limit` due polls at once; each gets a claim of its own. Polls have no tickets.
-pub async fn claim_polls(db: &PgPool, worker_id: Uuid, limit: i64) -> sqlx::Result<Vec<Claim>> {
-    let rows = sqlx::query_as!(
-        ClaimRow,
-        "WITH due AS (SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
-                       WHERE s.lane = 'poll' AND s.state = 'ready' AND s.next_run_at <= clock_timestamp() AND s.attempt < s.max_attempts
-                         AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
-                       ORDER BY s.next_run_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED)
-         UPDATE bulkhead.stages s
-            SET state = 'running', claim_id = gen_random_uuid(), worker_id = $1, attempt = attempt + 1, runs = runs + 1,
-                started_at = clock_timestamp()
-           FROM due WHERE s.id = due.id AND EXISTS (SELECT FROM bulkhead.workers WHERE id = $1 AND ended_at IS NULL)
-         RETURNING s.id, s.claim_id, s.export_id, s.source_id, s.file_id, s.part_id, s.kind, s.attempt, s.max_attempts, s.snoozes",
-        worker_id,
-        limit
-    )
-    .fetch_all(db)
-    .await?;
-    rows.into_iter().map(|row| row.into_claim(worker_id)).collect()
 }
