@@ -236,15 +236,14 @@ impl Runner {
     async fn record(&self, fence: &Fence, result: Result<Outcome, StageError>) {
         let backoff = self.env.retry.backoff(fence.claim.attempt);
         let (tail, error): (Option<Box<dyn Tail>>, Option<StageError>) = match result {
-            // Written in a batch, by the caller.
-            Ok(Outcome::Snooze(_)) => return,
             Ok(Outcome::DoneIn(mut connection, tail)) => match queue::finish_in(&mut connection, fence, &*tail).await {
                 Ok(()) | Err(FinishError::Lost) => return,
                 // The commit may have gone through: then the stage is done and what follows changes nothing.
                 Err(FinishError::Sql(error)) => (None, Some(error.into())),
             },
             Ok(Outcome::Done(tail)) => (Some(tail), None),
-            Err(StageError::Lost) => return,
+            // What waits is written in a batch, by the caller.
+            Ok(Outcome::Snooze(_)) | Err(StageError::Lost) => return,
             Err(error) => (None, Some(error)),
         };
         let (mut error, mut plain) = (error, false);
