@@ -10,6 +10,7 @@ mod polls;
 mod queue;
 mod reading_again;
 mod real_data;
+mod turns;
 mod walk;
 
 use bulkhead_tests::{SandboxConfig, Setup};

@@ -328,6 +328,18 @@ pub async fn set_cleaned(db: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
+/// A stage that followed its end is over: in a day it may go too.
+pub async fn plan_purge(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.exports SET purge_at = clock_timestamp() + interval '1 day'
+          WHERE id = $1 AND purge_at IS NULL AND state IN ('completed', 'cancelled')",
+        id
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Which of these are not there (any more).
 pub async fn unknown(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(

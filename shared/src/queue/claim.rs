@@ -61,7 +61,7 @@ pub async fn claim_ticket(db: &PgPool, worker_id: Uuid, lane: Lane, stage_id: Uu
     let mut tx = db.begin().await?;
     let candidate = sqlx::query!(
         "SELECT s.id, s.source_id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
-          WHERE s.id = $1 AND s.lane = $2 AND s.state = 'ready' AND s.next_run_at <= clock_timestamp() AND s.attempt < s.max_attempts
+          WHERE s.id = $1 AND s.lane = $2 AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
             AND e.waits_for IS NULL
             AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
           FOR UPDATE OF s SKIP LOCKED",
@@ -81,30 +81,106 @@ pub async fn claim_ticket(db: &PgPool, worker_id: Uuid, lane: Lane, stage_id: Uu
     }
 }
 
-/// Claims the best due stage of a lane: lowest rank, then longest due.
+/// Claims the best due stage of a lane.
 pub async fn claim_best(db: &PgPool, worker_id: Uuid, lane: Lane) -> sqlx::Result<Option<Claim>> {
+    match lane {
+        Lane::Control => claim_control(db, worker_id).await,
+        Lane::Load => claim_load(db, worker_id).await,
+        Lane::Transfer => claim_transfer(db, worker_id).await,
+        // `adopt` takes them.
+        Lane::Poll => Ok(None),
+    }
+}
+
+/// What is due longest. (Most of the lane is the clean-up of next week.)
+async fn claim_control(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Claim>> {
     let mut tx = db.begin().await?;
     let candidate = sqlx::query!(
-        "WITH busy AS (SELECT r.source_id FROM bulkhead.stages r JOIN bulkhead.sources o ON o.id = r.source_id
-                        WHERE $1 = 'transfer' AND r.lane = 'transfer' AND r.state = 'running'
-                        GROUP BY r.source_id, o.max_parallel HAVING count(*) >= o.max_parallel)
-         SELECT s.id, s.source_id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
-          WHERE s.lane = $1 AND s.state = 'ready' AND s.next_run_at <= clock_timestamp() AND s.attempt < s.max_attempts
+        "SELECT s.id, s.source_id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+          WHERE s.lane = 'control' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
             AND e.waits_for IS NULL
             AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
-            AND s.source_id NOT IN (SELECT source_id FROM busy)
-          ORDER BY s.rank, s.next_run_at LIMIT 1
-          FOR UPDATE OF s SKIP LOCKED",
-        lane.as_str()
+          ORDER BY s.next_run_at LIMIT 1
+          FOR UPDATE OF s SKIP LOCKED"
     )
     .fetch_optional(&mut *tx)
     .await?;
     let claimed = match candidate {
-        Some(found) => take(&mut tx, worker_id, lane, found.id, found.source_id).await?,
+        Some(found) => take(&mut tx, worker_id, Lane::Control, found.id, found.source_id).await?,
         None => None,
     };
     tx.commit().await?;
     Ok(claimed)
+}
+
+/// Lowest rank first: exports take turns.
+async fn claim_load(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Claim>> {
+    let mut tx = db.begin().await?;
+    let candidate = sqlx::query!(
+        "SELECT s.id, s.source_id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+          WHERE s.lane = 'load' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
+            AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+          ORDER BY s.rank, s.next_run_at LIMIT 1
+          FOR UPDATE OF s SKIP LOCKED"
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let claimed = match candidate {
+        Some(found) => take(&mut tx, worker_id, Lane::Load, found.id, found.source_id).await?,
+        None => None,
+    };
+    tx.commit().await?;
+    Ok(claimed)
+}
+
+/// Lowest rank first, so that exports take turns; then what expires first. Sources that run as much as they may are stepped over as a
+/// whole, however much of theirs waits. When another worker was quicker at one source, the next one's turn comes.
+async fn claim_transfer(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Claim>> {
+    for source_id in sources_to_download(db).await? {
+        let mut tx = db.begin().await?;
+        let candidate = sqlx::query_scalar!(
+            "SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+              WHERE s.source_id = $1 AND s.lane = 'transfer' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp()
+                AND s.attempt < s.max_attempts AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+              ORDER BY s.rank, s.expires_at, s.next_run_at LIMIT 1
+              FOR UPDATE OF s SKIP LOCKED",
+            source_id
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let claimed = match candidate {
+            Some(stage_id) => take(&mut tx, worker_id, Lane::Transfer, stage_id, source_id).await?,
+            None => None,
+        };
+        tx.commit().await?;
+        if claimed.is_some() {
+            return Ok(claimed);
+        }
+    }
+    Ok(None)
+}
+
+/// Sources with a due download and a slot for it, the best first. Walks from source to source in the index.
+async fn sources_to_download(db: &PgPool) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"WITH RECURSIVE waiting AS (
+               (SELECT source_id FROM bulkhead.stages WHERE state = 'ready' AND lane = 'transfer' ORDER BY source_id LIMIT 1)
+               UNION ALL
+               SELECT (SELECT s.source_id FROM bulkhead.stages s
+                        WHERE s.state = 'ready' AND s.lane = 'transfer' AND s.source_id > w.source_id ORDER BY s.source_id LIMIT 1)
+                 FROM waiting w WHERE w.source_id IS NOT NULL),
+                free AS MATERIALIZED (SELECT source_id FROM waiting WHERE source_id IS NOT NULL AND bulkhead.free_transfers(source_id) > 0)
+           SELECT free.source_id AS "source_id!"
+             FROM free
+            CROSS JOIN LATERAL (
+                SELECT s.rank, s.expires_at, s.next_run_at FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+                 WHERE s.source_id = free.source_id AND s.lane = 'transfer' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp()
+                   AND s.attempt < s.max_attempts AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                 ORDER BY s.rank, s.expires_at, s.next_run_at LIMIT 1) best
+            ORDER BY best.rank, best.expires_at, best.next_run_at LIMIT 8"#
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// The claim itself, on a row the caller has locked. Only a worker with a live lease may; a source's limit is
@@ -115,13 +191,11 @@ async fn take(db: &mut PgConnection, worker_id: Uuid, lane: Lane, stage_id: Uuid
     }
     let row = sqlx::query_as!(
         ClaimRow,
-        "UPDATE bulkhead.stages s
+        "UPDATE bulkhead.stages
             SET state = 'running', claim_id = gen_random_uuid(), worker_id = $2, attempt = attempt + 1, runs = runs + 1,
                 started_at = clock_timestamp()
           WHERE id = $1 AND state = 'ready' AND EXISTS (SELECT FROM bulkhead.workers WHERE id = $2 AND ended_at IS NULL)
-            AND (lane <> 'transfer' OR (SELECT count(*) FROM bulkhead.stages r
-                                         WHERE r.source_id = s.source_id AND r.lane = 'transfer' AND r.state = 'running')
-                                       < (SELECT max_parallel FROM bulkhead.sources o WHERE o.id = s.source_id))
+            AND (lane <> 'transfer' OR bulkhead.free_transfers(source_id) > 0)
          RETURNING id, claim_id, export_id, source_id, file_id, part_id, kind, attempt, max_attempts, snoozes",
         stage_id,
         worker_id

@@ -60,8 +60,9 @@ pub async fn enqueue(db: &mut PgConnection, export_id: Uuid, source_id: Uuid, ma
     let ranks: Vec<i32> = stages.iter().map(|s| s.rank).collect();
     let afters: Vec<f64> = stages.iter().map(|s| s.after).collect();
     let due: Vec<Uuid> = sqlx::query!(
-        r#"INSERT INTO bulkhead.stages (id, export_id, source_id, kind, lane, max_attempts, file_id, part_id, rank, next_run_at)
-           SELECT n.id, $1, $2, $3, $4, $5, n.file_id, n.part_id, n.rank, clock_timestamp() + make_interval(secs => n.after)
+        r#"INSERT INTO bulkhead.stages (id, export_id, source_id, kind, lane, max_attempts, file_id, part_id, rank, next_run_at, expires_at)
+           SELECT n.id, $1, $2, $3, $4, $5, n.file_id, n.part_id, n.rank, clock_timestamp() + make_interval(secs => n.after),
+                  CASE WHEN $4 = 'transfer' THEN (SELECT e.expires_at FROM bulkhead.exports e WHERE e.id = $1) END
              FROM unnest($6::uuid[], $7::bigint[], $8::bigint[], $9::int[], $10::float8[]) AS n(id, file_id, part_id, rank, after)
            ON CONFLICT (export_id, kind, coalesce(file_id, 0), coalesce(part_id, 0)) WHERE state IN ('ready', 'running', 'dead')
            DO NOTHING

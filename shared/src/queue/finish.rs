@@ -149,7 +149,10 @@ async fn write_done(db: &mut PgConnection, fence: &Fence, tail: &dyn Tail) -> Re
             .execute(tx.db())
             .await?;
         tx.tell(EventLevel::Error, &format!("{} {}", failure.detail, failure.remedy)).await?;
-        exports::fail(tx.db(), fence.claim.export_id, &failure, Some(&findings)).await?;
+        fail(&mut tx, &failure, Some(&findings)).await?;
+    }
+    if fence.claim.kind.follows_the_end() {
+        exports::plan_purge(tx.db(), fence.claim.export_id).await?;
     }
     hand_on(&mut tx).await
 }
@@ -210,8 +213,23 @@ pub(super) async fn bury(tx: &mut Fenced<'_>, trouble: &Trouble) -> Result<(), F
         _ => {
             let failure =
                 Failure { stage: claim.kind, reason: trouble.reason, detail: trouble.detail.clone(), remedy: trouble.remedy.clone() };
-            exports::fail(tx.db(), claim.export_id, &failure, None).await?;
+            fail(tx, &failure, None).await?;
         }
+    }
+    Ok(())
+}
+
+/// The export fails. What it can no longer run is out of the claims' way; a retry makes it ready again.
+async fn fail(tx: &mut Fenced<'_>, failure: &Failure, findings: Option<&[Finding]>) -> sqlx::Result<()> {
+    let id = tx.export_id();
+    if exports::fail(tx.db(), id, failure, findings).await? {
+        sqlx::query!(
+            "UPDATE bulkhead.stages SET state = 'dead', finished_at = clock_timestamp(), error = coalesce(error, 'its export failed first')
+              WHERE export_id = $1 AND state = 'ready' AND kind NOT IN ('release', 'clean_up')",
+            id
+        )
+        .execute(tx.db())
+        .await?;
     }
     Ok(())
 }

@@ -160,34 +160,80 @@ async fn bury_one(pool: &PgPool, fence: Fence) -> Result<(), FinishError> {
     Ok(())
 }
 
-/// Tickets for due stages that have none, or whose ticket was not answered for a minute: never more than the lane has
-/// free slots here, never more a source than it may run; lowest rank first, so exports take turns.
+/// Tickets for due stages that have none, or whose ticket was not answered for a minute: never more than the lane has free slots here.
 async fn issue_tickets(pool: &PgPool, lane: Lane, slots: i64) -> sqlx::Result<()> {
+    let found = match lane {
+        Lane::Control => without_ticket_in_control(pool, slots).await?,
+        Lane::Load => without_ticket_in_load(pool, slots).await?,
+        Lane::Transfer => without_ticket_in_transfer(pool, slots).await?,
+        Lane::Poll => return Ok(()),
+    };
+    if found.is_empty() {
+        return Ok(());
+    }
     let mut tx = pool.begin().await?;
-    let due: Vec<Uuid> = sqlx::query_scalar!(
-        r#"WITH running AS (SELECT source_id, count(*) AS n FROM bulkhead.stages
-                             WHERE $1 = 'transfer' AND lane = 'transfer' AND state = 'running' GROUP BY source_id),
-                due AS (
-                    SELECT s.id, s.source_id, s.rank, s.next_run_at, o.max_parallel - coalesce(r.n, 0) AS allowed
-                      FROM bulkhead.stages s
-                      JOIN bulkhead.exports e ON e.id = s.export_id
-                      JOIN bulkhead.sources o ON o.id = s.source_id
-                      LEFT JOIN running r ON r.source_id = s.source_id
-                     WHERE s.lane = $1 AND s.state = 'ready' AND s.next_run_at <= clock_timestamp() AND s.attempt < s.max_attempts
-                       AND (s.ticketed_at IS NULL OR s.ticketed_at < clock_timestamp() - interval '60 s')
-                       AND e.waits_for IS NULL
-                       AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
-                       AND ($1 <> 'transfer' OR coalesce(r.n, 0) < o.max_parallel)
-                     ORDER BY s.rank, s.next_run_at LIMIT 256 FOR UPDATE OF s SKIP LOCKED)
-           SELECT id AS "id!" FROM (
-               SELECT *, row_number() OVER (PARTITION BY source_id ORDER BY rank, next_run_at) AS place FROM due) ranked
-            WHERE $1 <> 'transfer' OR place <= allowed
-            ORDER BY rank, next_run_at LIMIT $2"#,
-        lane.as_str(),
-        slots
+    // Another sweeper may have been quicker.
+    let due = sqlx::query_scalar!(
+        "SELECT id FROM bulkhead.stages
+          WHERE id = ANY($1) AND state = 'ready' AND (ticketed_at IS NULL OR ticketed_at < statement_timestamp() - interval '60 s')
+          FOR UPDATE SKIP LOCKED",
+        &found
     )
     .fetch_all(&mut *tx)
     .await?;
     ticket::issue(&mut tx, lane, &due).await?;
     tx.commit().await
+}
+
+async fn without_ticket_in_control(pool: &PgPool, slots: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+          WHERE s.lane = 'control' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
+            AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
+            AND e.waits_for IS NULL
+            AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+          ORDER BY s.next_run_at LIMIT $1",
+        slots
+    )
+    .fetch_all(pool)
+    .await
+}
+
+async fn without_ticket_in_load(pool: &PgPool, slots: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+          WHERE s.lane = 'load' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
+            AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
+            AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+          ORDER BY s.rank, s.next_run_at LIMIT $1",
+        slots
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Never more a source than it may run; lowest rank first, so exports take turns.
+async fn without_ticket_in_transfer(pool: &PgPool, slots: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"WITH RECURSIVE waiting AS (
+               (SELECT source_id FROM bulkhead.stages WHERE state = 'ready' AND lane = 'transfer' ORDER BY source_id LIMIT 1)
+               UNION ALL
+               SELECT (SELECT s.source_id FROM bulkhead.stages s
+                        WHERE s.state = 'ready' AND s.lane = 'transfer' AND s.source_id > w.source_id ORDER BY s.source_id LIMIT 1)
+                 FROM waiting w WHERE w.source_id IS NOT NULL),
+                free AS MATERIALIZED (SELECT source_id, bulkhead.free_transfers(source_id) AS slots FROM waiting WHERE source_id IS NOT NULL)
+           SELECT due.id AS "id!"
+             FROM free
+            CROSS JOIN LATERAL (
+                SELECT s.id, s.rank, s.expires_at FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+                 WHERE s.source_id = free.source_id AND s.lane = 'transfer' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp()
+                   AND s.attempt < s.max_attempts AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
+                   AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                 ORDER BY s.rank, s.expires_at, s.next_run_at LIMIT least(free.slots, $1)) due
+            WHERE free.slots > 0
+            ORDER BY due.rank, due.expires_at LIMIT $1"#,
+        slots
+    )
+    .fetch_all(pool)
+    .await
 }
