@@ -3,6 +3,7 @@
 
 mod answer;
 mod canonical;
+mod changes;
 mod headers;
 mod hosts;
 mod problem;
@@ -13,10 +14,13 @@ mod settings;
 mod story;
 mod submit;
 
+use std::sync::Arc;
+
 use bulkhead_shared::{domain::outgoing::OutgoingRules, secrets::Cipher};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+pub use changes::Changes;
 pub use hosts::Hosts;
 pub use routes::router;
 pub use serve::serve;
@@ -31,6 +35,8 @@ pub struct ApiState {
     /// Of the stages it enqueues (RETRY_MAX_ATTEMPTS).
     pub max_attempts: i32,
     pub hosts: Hosts,
+    /// Of exports that somebody waits for.
+    pub changes: Arc<Changes>,
     /// Cancelled when the service stops: nobody is kept waiting then.
     pub stopping: CancellationToken,
 }
@@ -39,6 +45,7 @@ impl ApiState {
     /// Answers to loopback names only; see [`Hosts`].
     #[must_use]
     pub fn new(pool: PgPool, cipher: Cipher, rules: OutgoingRules, max_attempts: i32) -> Self {
-        Self { pool, cipher, rules, max_attempts, hosts: Hosts::default(), stopping: CancellationToken::new() }
+        let changes = Arc::new(Changes::of(pool.clone()));
+        Self { pool, cipher, rules, max_attempts, hosts: Hosts::default(), changes, stopping: CancellationToken::new() }
     }
 }

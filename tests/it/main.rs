@@ -5,6 +5,7 @@ mod authentication;
 mod contract;
 mod fault_walk;
 mod loading;
+mod long_polls;
 mod operations;
 mod polls;
 mod queue;

@@ -64,13 +64,22 @@ pub async fn sleep(db: &PgPool, waiting: &[(Claim, Snooze)]) -> sqlx::Result<Has
     let delays: Vec<f64> = waiting.iter().map(|(_, snooze)| snooze.delay.as_secs_f64()).collect();
     let progress: Vec<Option<String>> = waiting.iter().map(|(_, snooze)| snooze.progress.clone()).collect();
     let asleep = sqlx::query_scalar!(
-        "UPDATE bulkhead.stages s
-            -- A good answer forgets the failures before it.
-            SET attempt = 0, snoozes = w.snoozes, error = NULL, progress = coalesce(w.progress, s.progress),
-                wake_at = clock_timestamp() + make_interval(secs => w.delay)
-           FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::float8[], $5::text[]) AS w(id, claim_id, snoozes, delay, progress)
-          WHERE s.id = w.id AND s.claim_id = w.claim_id AND s.state = 'running'
-         RETURNING s.id",
+        r#"WITH waiting AS (
+               SELECT w.id, w.claim_id, w.snoozes, w.delay, coalesce(w.progress, s.progress) AS progress,
+                      coalesce(w.progress, s.progress) IS DISTINCT FROM s.progress AS news
+                 FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::float8[], $5::text[]) AS w(id, claim_id, snoozes, delay, progress)
+                 JOIN bulkhead.stages s ON s.id = w.id),
+                asleep AS (
+               -- A good answer forgets the failures before it.
+               UPDATE bulkhead.stages s
+                  SET attempt = 0, snoozes = w.snoozes, error = NULL, progress = w.progress,
+                      wake_at = clock_timestamp() + make_interval(secs => w.delay)
+                 FROM waiting w
+                WHERE s.id = w.id AND s.claim_id = w.claim_id AND s.state = 'running'
+               RETURNING s.id, s.export_id, w.news)
+           -- Who waits for the export is told, but only of what its server said anew: notifications make commits queue up.
+           SELECT id AS "id!" FROM (
+               SELECT id, CASE WHEN news THEN pg_notify('bulkhead_exports', export_id::text) END AS told FROM asleep OFFSET 0) told"#,
         &stages,
         &ids,
         &snoozes,
