@@ -14,7 +14,7 @@ use tokio::{
 use crate::{ApiSettings, ApiState, Hosts, router, story};
 
 /// Nothing here holds a connection for longer than a statement or a short transaction.
-const CONNECTIONS: u32 = 12;
+pub const CONNECTIONS: u32 = 12;
 /// Shorter than the guide's script waits for a status (10 s): it shall read why.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Requests under way get this long to end.

@@ -1,9 +1,11 @@
 //! Measuring: contestants take turns in one run of one process, and what counts is the ratio of their medians. Absolute
 //! numbers are another machine's tomorrow.
 
+mod durable;
 mod machine;
 mod samples;
 
+pub use durable::Durable;
 pub use samples::{Goal, Samples, quantile};
 
 /// Fewer runs than this say nothing.

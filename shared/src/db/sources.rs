@@ -39,6 +39,37 @@ fn identity(new: &NewSource<'_>) -> Vec<u8> {
 
 /// The source with this base URL, client and key; made if it is new, its settings brought up to date if not.
 pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSource<'_>) -> sqlx::Result<Uuid> {
+    let identity = identity(new);
+    match find(db, cipher, new, &identity).await? {
+        // Nothing is written: kick-offs of one source at once do not wait for each other's commits.
+        Some(id) => Ok(id),
+        None => create_or_update(db, cipher, new, &identity).await,
+    }
+}
+
+/// The source, if it is known with exactly these settings and its secret is sealed with our key.
+async fn find(db: &mut PgConnection, cipher: &Cipher, new: &NewSource<'_>, identity: &[u8]) -> sqlx::Result<Option<Uuid>> {
+    let known = sqlx::query!(
+        "SELECT id, secret, secret_key_id FROM bulkhead.sources
+          WHERE identity = $1 AND token_url IS NOT DISTINCT FROM $2 AND algorithm IS NOT DISTINCT FROM $3
+            AND jwks_url IS NOT DISTINCT FROM $4 AND ($5::text IS NULL OR scope = $5)",
+        identity,
+        new.token_url,
+        new.algorithm,
+        new.jwks_url,
+        new.scope
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(known) = known else { return Ok(None) };
+    let opened = match (known.secret, known.secret_key_id) {
+        (Some(bytes), Some(key_id)) => cipher.open(&Sealed { bytes, key_id }, &place(known.id)).ok(),
+        _ => None,
+    };
+    Ok((opened.as_deref() == new.secret).then_some(known.id))
+}
+
+async fn create_or_update(db: &mut PgConnection, cipher: &Cipher, new: &NewSource<'_>, identity: &[u8]) -> sqlx::Result<Uuid> {
     let fresh = Uuid::now_v7();
     let sealed = new.secret.map(|secret| cipher.seal(secret, &place(fresh)));
     let id = sqlx::query_scalar!(
@@ -59,7 +90,7 @@ pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSou
         new.scope,
         sealed.as_ref().map(|s| s.bytes.as_slice()),
         sealed.as_ref().map(|s| s.key_id.as_str()),
-        identity(new),
+        identity,
     )
     .fetch_one(&mut *db)
     .await?;
