@@ -81,7 +81,8 @@ pub async fn claim_ticket(db: &PgPool, worker_id: Uuid, lane: Lane, stage_id: Uu
     }
 }
 
-/// Claims the best due stage of a lane.
+/// Claims the best due stage of a lane. That its export is live is asked of each candidate, in the order of the index: as a join it would
+/// invite the planner to sort the whole backlog first.
 pub async fn claim_best(db: &PgPool, worker_id: Uuid, lane: Lane) -> sqlx::Result<Option<Claim>> {
     match lane {
         Lane::Control => claim_control(db, worker_id).await,
@@ -96,10 +97,10 @@ pub async fn claim_best(db: &PgPool, worker_id: Uuid, lane: Lane) -> sqlx::Resul
 async fn claim_control(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Claim>> {
     let mut tx = db.begin().await?;
     let candidate = sqlx::query!(
-        "SELECT s.id, s.source_id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+        "SELECT s.id, s.source_id FROM bulkhead.stages s
           WHERE s.lane = 'control' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
-            AND e.waits_for IS NULL
-            AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+            AND (SELECT e.waits_for IS NULL AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
           ORDER BY s.next_run_at LIMIT 1
           FOR UPDATE OF s SKIP LOCKED"
     )
@@ -117,9 +118,10 @@ async fn claim_control(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Clai
 async fn claim_load(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Claim>> {
     let mut tx = db.begin().await?;
     let candidate = sqlx::query!(
-        "SELECT s.id, s.source_id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+        "SELECT s.id, s.source_id FROM bulkhead.stages s
           WHERE s.lane = 'load' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
-            AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+            AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
           ORDER BY s.rank, s.next_run_at LIMIT 1
           FOR UPDATE OF s SKIP LOCKED"
     )
@@ -139,9 +141,10 @@ async fn claim_transfer(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Cla
     for source_id in sources_to_download(db).await? {
         let mut tx = db.begin().await?;
         let candidate = sqlx::query_scalar!(
-            "SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+            "SELECT s.id FROM bulkhead.stages s
               WHERE s.source_id = $1 AND s.lane = 'transfer' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp()
-                AND s.attempt < s.max_attempts AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                AND s.attempt < s.max_attempts AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
               ORDER BY s.rank, s.expires_at, s.next_run_at LIMIT 1
               FOR UPDATE OF s SKIP LOCKED",
             source_id
@@ -173,9 +176,10 @@ async fn sources_to_download(db: &PgPool) -> sqlx::Result<Vec<Uuid>> {
            SELECT free.source_id AS "source_id!"
              FROM free
             CROSS JOIN LATERAL (
-                SELECT s.rank, s.expires_at, s.next_run_at FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+                SELECT s.rank, s.expires_at, s.next_run_at FROM bulkhead.stages s
                  WHERE s.source_id = free.source_id AND s.lane = 'transfer' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp()
-                   AND s.attempt < s.max_attempts AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   AND s.attempt < s.max_attempts AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
                  ORDER BY s.rank, s.expires_at, s.next_run_at LIMIT 1) best
             ORDER BY best.rank, best.expires_at, best.next_run_at LIMIT 8"#
     )

@@ -15,10 +15,11 @@ use super::{
 pub async fn adopt(db: &PgPool, worker_id: Uuid, limit: i64) -> sqlx::Result<Vec<Claim>> {
     let rows = sqlx::query_as!(
         ClaimRow,
-        "WITH due AS (SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+        "WITH due AS (SELECT s.id FROM bulkhead.stages s
                        WHERE s.lane = 'poll' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
-                         AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
-                       ORDER BY s.next_run_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED)
+                         AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                                FROM bulkhead.exports e WHERE e.id = s.export_id)
+                       ORDER BY s.next_run_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          UPDATE bulkhead.stages s
             SET state = 'running', claim_id = gen_random_uuid(), worker_id = $1, wake_at = next_run_at, started_at = clock_timestamp()
            FROM due WHERE s.id = due.id AND EXISTS (SELECT FROM bulkhead.workers WHERE id = $1 AND ended_at IS NULL)

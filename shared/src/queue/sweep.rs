@@ -187,11 +187,11 @@ async fn issue_tickets(pool: &PgPool, lane: Lane, slots: i64) -> sqlx::Result<()
 
 async fn without_ticket_in_control(pool: &PgPool, slots: i64) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
-        "SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+        "SELECT s.id FROM bulkhead.stages s
           WHERE s.lane = 'control' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
             AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
-            AND e.waits_for IS NULL
-            AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+            AND (SELECT e.waits_for IS NULL AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
           ORDER BY s.next_run_at LIMIT $1",
         slots
     )
@@ -201,10 +201,11 @@ async fn without_ticket_in_control(pool: &PgPool, slots: i64) -> sqlx::Result<Ve
 
 async fn without_ticket_in_load(pool: &PgPool, slots: i64) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
-        "SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+        "SELECT s.id FROM bulkhead.stages s
           WHERE s.lane = 'load' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
             AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
-            AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+            AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
           ORDER BY s.rank, s.next_run_at LIMIT $1",
         slots
     )
@@ -225,10 +226,11 @@ async fn without_ticket_in_transfer(pool: &PgPool, slots: i64) -> sqlx::Result<V
            SELECT due.id AS "id!"
              FROM free
             CROSS JOIN LATERAL (
-                SELECT s.id, s.rank, s.expires_at FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
+                SELECT s.id, s.rank, s.expires_at FROM bulkhead.stages s
                  WHERE s.source_id = free.source_id AND s.lane = 'transfer' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp()
                    AND s.attempt < s.max_attempts AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
-                   AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
                  ORDER BY s.rank, s.expires_at, s.next_run_at LIMIT least(free.slots, $1)) due
             WHERE free.slots > 0
             ORDER BY due.rank, due.expires_at LIMIT $1"#,

@@ -45,7 +45,7 @@ async fn stages(pool: &PgPool, n: i32) {
 pub async fn measure(bench: &Bench) {
     let mut samples = Samples::of("stage runs per second");
     let n = i32::try_from(bench.size(5000, 200)).expect("small");
-    for _ in 0..bench.runs.min(3) {
+    for _ in 0..bench.runs {
         for workers in [1, 2] {
             let durable = Durable::start().await;
             let pool = pool(&durable.url, "bench", 4).expect("a pool");
