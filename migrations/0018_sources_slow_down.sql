@@ -9,3 +9,11 @@ ALTER TABLE bulkhead.sources
     ADD COLUMN paused_until        timestamptz NOT NULL DEFAULT 'epoch' CHECK (isfinite(paused_until)),
     -- Downloads at once, at present. Computed, so that whoever changes max_parallel need not know of it.
     ADD COLUMN parallel            int NOT NULL GENERATED ALWAYS AS (least(max_parallel, slowed_to)) STORED;
+
+-- How many more downloads a source may begin: none while it is left alone.
+CREATE OR REPLACE FUNCTION bulkhead.free_transfers(source uuid) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN o.paused_until > clock_timestamp() THEN 0
+                ELSE o.parallel - (SELECT count(*) FROM bulkhead.stages r
+                                    WHERE r.source_id = source AND r.lane = 'transfer' AND r.state = 'running') END
+      FROM bulkhead.sources o WHERE o.id = source;
+$$;

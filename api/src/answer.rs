@@ -14,7 +14,7 @@ use bulkhead_shared::{
     },
 };
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
 
 /// Without `Prefer: wait`; well under the 30 s that the guide's script waits.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
+/// An export takes several steps at once until its server is asked.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Serialize)]
 pub struct Answer {
@@ -89,9 +91,13 @@ const NOT_YET: &str = "The server has not answered yet; the export goes on by it
 /// stands. The export is committed: whatever happens here, its id is told.
 pub async fn settled(state: &ApiState, id: Uuid, wait: Duration) -> Result<Response, Problem> {
     let deadline = Instant::now() + wait;
-    let mut pause = Duration::from_millis(50);
+    let mut watch = (!wait.is_zero()).then(|| state.changes.watch(id));
     let mut last = None;
     loop {
+        let earliest = Instant::now() + SHORTEST_PAUSE;
+        if let Some(watch) = &mut watch {
+            watch.look();
+        }
         match exports::get(&state.pool, id).await {
             Ok(Some(export)) if export.delete_requested_at.is_some() => return Err(being_deleted(id)),
             Ok(Some(export)) => last = Some(export),
@@ -102,12 +108,13 @@ pub async fn settled(state: &ApiState, id: Uuid, wait: Duration) -> Result<Respo
             }
         }
         let settled = last.as_ref().is_some_and(|e| e.status_url.is_some() || e.state.has_ended() || e.waits_for.is_some());
-        let left = deadline.saturating_duration_since(Instant::now());
-        if settled || left.is_zero() || state.stopping.is_cancelled() {
+        let Some(watch) = watch.as_mut().filter(|_| !settled && Instant::now() < deadline && !state.stopping.is_cancelled()) else {
             break;
+        };
+        tokio::select! {
+            () = state.stopping.cancelled() => {}
+            () = watch.changed(deadline) => sleep_until(earliest.min(deadline)).await,
         }
-        sleep(pause.min(left)).await;
-        pause = (pause * 3 / 2).min(Duration::from_millis(250));
     }
     let answer = last.map_or_else(|| taken_in(id), Answer::from);
     Ok(Json(answer).into_response())

@@ -1,8 +1,10 @@
 //! The HTTP API: takes exports in, tells how they are, and lets people act on them. It never calls out; what it
 //! hands to the workers is a row and a stage, committed together.
 
+mod announcer;
 mod answer;
 mod canonical;
+mod changes;
 mod headers;
 mod hosts;
 mod problem;
@@ -13,13 +15,17 @@ mod settings;
 mod story;
 mod submit;
 
+use std::sync::Arc;
+
 use bulkhead_shared::{domain::outgoing::OutgoingRules, secrets::Cipher};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
+pub use announcer::Announcer;
+pub use changes::Changes;
 pub use hosts::Hosts;
 pub use routes::router;
-pub use serve::serve;
+pub use serve::{CONNECTIONS, serve};
 pub use settings::{ApiAuth, ApiSettings};
 
 /// What the routes work with.
@@ -31,6 +37,9 @@ pub struct ApiState {
     /// Of the stages it enqueues (RETRY_MAX_ATTEMPTS).
     pub max_attempts: i32,
     pub hosts: Hosts,
+    pub announcer: Arc<Announcer>,
+    /// Of exports that somebody waits for.
+    pub changes: Arc<Changes>,
     /// Cancelled when the service stops: nobody is kept waiting then.
     pub stopping: CancellationToken,
 }
@@ -39,6 +48,8 @@ impl ApiState {
     /// Answers to loopback names only; see [`Hosts`].
     #[must_use]
     pub fn new(pool: PgPool, cipher: Cipher, rules: OutgoingRules, max_attempts: i32) -> Self {
-        Self { pool, cipher, rules, max_attempts, hosts: Hosts::default(), stopping: CancellationToken::new() }
+        let changes = Arc::new(Changes::of(pool.clone()));
+        let announcer = Arc::new(Announcer::of(pool.clone()));
+        Self { pool, cipher, rules, max_attempts, hosts: Hosts::default(), announcer, changes, stopping: CancellationToken::new() }
     }
 }

@@ -10,12 +10,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
 
 use crate::{ApiSettings, ApiState, Hosts, router, story};
 
 /// Nothing here holds a connection for longer than a statement or a short transaction.
-const CONNECTIONS: u32 = 12;
+pub const CONNECTIONS: u32 = 12;
 /// Shorter than the guide's script waits for a status (10 s): it shall read why.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Requests under way get this long to end.
@@ -59,14 +58,8 @@ async fn state(settings: &ApiSettings) -> anyhow::Result<ApiState> {
         .connect_lazy_with(db::options(url, "bulkhead-api")?);
     db::check_connection(&pool, url).await?;
     db::check_version(&pool).await?;
-    Ok(ApiState {
-        pool,
-        cipher,
-        rules: settings.outgoing.rules(),
-        max_attempts: settings.retry.retry_max_attempts,
-        hosts: Hosts::new(&settings.listen, &settings.allowed_hosts),
-        stopping: CancellationToken::new(),
-    })
+    let state = ApiState::new(pool, cipher, settings.outgoing.rules(), settings.retry.retry_max_attempts);
+    Ok(ApiState { hosts: Hosts::new(&settings.listen, &settings.allowed_hosts), ..state })
 }
 
 async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {

@@ -13,7 +13,7 @@ use bulkhead_shared::{
         source::Auth,
         stage::StageKind,
     },
-    queue::{NewStage, enqueue},
+    queue::{self, NewStage},
 };
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -78,8 +78,9 @@ async fn attempt(state: &ApiState, submission: &Submission, idempotency_key: Opt
         return Ok(known);
     }
     let id = insert(&mut tx, submission, source_id, idempotency_key).await?;
-    enqueue(&mut tx, id, source_id, state.max_attempts, &[NewStage::new(StageKind::Auth)]).await?;
+    let due = queue::insert(&mut tx, id, source_id, state.max_attempts, &[NewStage::new(StageKind::Auth)]).await?;
     tx.commit().await?;
+    state.announcer.announce(due);
     Ok(id)
 }
 

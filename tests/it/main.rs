@@ -6,11 +6,14 @@ mod contract;
 mod downloading;
 mod fault_walk;
 mod loading;
+mod long_polls;
 mod operations;
+mod polls;
 mod queue;
 mod reading_again;
 mod real_data;
 mod slowing_down;
+mod turns;
 mod walk;
 
 use bulkhead_tests::{SandboxConfig, Setup};

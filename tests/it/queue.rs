@@ -83,7 +83,7 @@ async fn what_is_over_is_purged_and_what_lives_stays() {
     app.assert_nothing_left().await;
     sqlx::raw_sql(
         "UPDATE apalis.jobs SET done_at = done_at - interval '1 hour';
-         UPDATE bulkhead.stages SET finished_at = finished_at - interval '2 days';
+         UPDATE bulkhead.exports SET purge_at = purge_at - interval '2 days';
          INSERT INTO bulkhead.workers (id, name, version, lease_until, ended_at)
          VALUES (gen_random_uuid(), 'gone', '0', now() - interval '9 days', now() - interval '9 days')",
     )

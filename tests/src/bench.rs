@@ -2,9 +2,11 @@
 //! numbers are another machine's tomorrow.
 
 pub mod data;
+mod durable;
 mod machine;
 mod samples;
 
+pub use durable::Durable;
 pub use machine::processor_seconds;
 pub use samples::{Goal, Samples, quantile};
 

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod bench;
 pub mod database;
+pub mod later;
 pub mod proxy;
 pub mod rows;
 pub mod tls_proxy;
@@ -11,6 +12,7 @@ pub mod worker;
 pub use app::{App, Setup};
 pub use bulkhead_sandbox::{Sandbox, SandboxConfig};
 pub use database::Database;
+pub use later::Later;
 pub use proxy::PlainProxy;
 pub use tls_proxy::TlsProxy;
 pub use worker::Worker;

@@ -17,8 +17,15 @@ use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
 
 use crate::{
-    environment::Environment, fhir::http::Http, housekeeping, lease::Lease, load::connections::Connections, polls, runner::Runner,
-    settings::WorkerSettings, tickets,
+    environment::Environment,
+    fhir::http::Http,
+    housekeeping,
+    lease::Lease,
+    load::connections::Connections,
+    polls::{self, Polls},
+    runner::Runner,
+    settings::WorkerSettings,
+    tickets,
 };
 
 /// Connections of the pool that is not loads: claims, finishes, sweeps.
@@ -47,8 +54,9 @@ pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let lease = Lease::start(url, name.clone()).await?;
-    let (snoozes, waiting) = mpsc::channel(1024);
-    let runner = Runner::new(env, lease.clone(), &settings, snoozes);
+    let (sender, waiting) = mpsc::channel(1024);
+    let polls = Arc::new(Polls::default());
+    let runner = Runner::new(env, lease.clone(), &settings, Arc::clone(&polls), sender);
     let stop_tickets = CancellationToken::new();
 
     let mut deliveries = tokio::task::JoinSet::new();
@@ -57,10 +65,11 @@ pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
     for lane in Lane::TICKETED {
         deliveries.spawn(tickets::deliver(lane, listen.clone(), Arc::clone(&runner), name.clone(), stop_tickets.clone()));
     }
-    tokio::spawn(polls::claim_due(Arc::clone(&runner)));
+    tokio::spawn(polls::adopt_due(Arc::clone(&runner)));
+    tokio::spawn(polls::ask_awake(Arc::clone(&runner)));
     tokio::spawn(housekeeping::sweep_regularly(Arc::clone(&runner)));
     tokio::spawn(housekeeping::clean_regularly(Arc::clone(&runner)));
-    let sleepers = tokio::spawn(polls::write_snoozes(pool.clone(), waiting));
+    let sleepers = tokio::spawn(polls::write_waiting(pool.clone(), polls, waiting));
     tracing::info!(worker = %name, "the worker runs");
 
     tokio::select! {

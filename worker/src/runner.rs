@@ -12,15 +12,25 @@ use bulkhead_shared::{
         failure::Reason,
         stage::{Lane, StageKind},
     },
-    queue::{self, Claim, Fence, FinishError, FreeSlots, Outcome, Snooze, StageError, Tail, Trouble, claim_best, claim_ticket},
+    queue::{self, Claim, Fence, FinishError, FreeSlots, Outcome, StageError, Tail, Trouble, claim_best, claim_ticket},
 };
 use futures::FutureExt as _;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{environment::Environment, lease::Lease, settings::WorkerSettings, stages, work::Work};
+use crate::{
+    environment::Environment,
+    lease::Lease,
+    polls::{Polls, Rows, Waiting},
+    settings::WorkerSettings,
+    stages,
+    work::Work,
+};
 
 /// Control stages only wait for servers: many, so that those of a server that hangs do not block the others'.
 const CONTROL_SLOTS: usize = 32;
@@ -39,7 +49,8 @@ pub struct Runner {
     pub draining: CancellationToken,
     /// Stop at once; the stages are handed back.
     abort: CancellationToken,
-    snoozes: mpsc::Sender<(Claim, Snooze)>,
+    waiting: mpsc::Sender<Waiting>,
+    pub polls: Arc<Polls>,
     /// A poll may be due: look now.
     pub polls_due: Notify,
     /// The claims that are being run.
@@ -49,7 +60,13 @@ pub struct Runner {
 }
 
 impl Runner {
-    pub fn new(env: Arc<Environment>, lease: Lease, settings: &WorkerSettings, snoozes: mpsc::Sender<(Claim, Snooze)>) -> Arc<Self> {
+    pub fn new(
+        env: Arc<Environment>,
+        lease: Lease,
+        settings: &WorkerSettings,
+        polls: Arc<Polls>,
+        waiting: mpsc::Sender<Waiting>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             env,
             lease,
@@ -59,7 +76,8 @@ impl Runner {
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             abort: CancellationToken::new(),
-            snoozes,
+            waiting,
+            polls,
             polls_due: Notify::new(),
             running: Mutex::default(),
             ran_before: Mutex::default(),
@@ -110,7 +128,7 @@ impl Runner {
         self.tasks.spawn(async move {
             let mut next = Some(claim);
             while let Some(claim) = next {
-                runner.run(claim).await;
+                runner.run(claim, None).await;
                 next = if runner.draining.is_cancelled() {
                     None
                 } else {
@@ -124,27 +142,32 @@ impl Runner {
         });
     }
 
-    /// Runs a claimed poll in a task of its own.
-    pub fn spawn_poll(self: &Arc<Self>, claim: Claim, permit: OwnedSemaphorePermit) {
+    /// Runs a poll that was begun, in a task of its own.
+    pub fn spawn_poll(self: &Arc<Self>, claim: Claim, rows: Option<Rows>) {
         let runner = Arc::clone(self);
         self.tasks.spawn(async move {
-            runner.run(claim).await;
-            drop(permit);
+            let (source, claim_id) = (claim.source_id, claim.claim_id);
+            let kept = runner.run(claim, rows).await;
+            runner.polls.ended(source, claim_id, kept);
         });
     }
 
-    /// One attempt of one stage, from its rows to its finish.
-    async fn run(&self, claim: Claim) {
+    /// One attempt of one stage, from its rows to its finish. Says whether the claim is kept: it waits.
+    async fn run(&self, claim: Claim, rows: Option<Rows>) -> bool {
         let span = tracing::info_span!("stage", kind = %claim.kind, export_id = %claim.export_id, attempt = claim.attempt);
         let (worker_id, claim_id, kind) = (claim.worker_id, claim.claim_id, claim.kind);
         self.running().insert(claim_id);
-        tokio::select! {
-            () = self.attempt(claim).instrument(span) => {}
+        let kept = tokio::select! {
+            kept = self.attempt(claim, rows).instrument(span) => kept,
             // A kick-off is not given up: whatever its server answers must be kept, if only as an orphan. The fence guards the rest.
-            () = self.lease.lost(worker_id), if kind != StageKind::KickOff => tracing::warn!("a stage was given up: this worker's lease was over"),
-            () = self.abort.cancelled() => {}
-        }
+            () = self.lease.lost(worker_id), if kind != StageKind::KickOff => {
+                tracing::warn!("a stage was given up: this worker's lease was over");
+                false
+            }
+            () = self.abort.cancelled() => false,
+        };
         self.running().remove(&claim_id);
+        kept
     }
 
     fn running(&self) -> MutexGuard<'_, HashSet<Uuid>> {
@@ -157,17 +180,21 @@ impl Runner {
         let now = self.running().clone();
         // What ran at the last sweep may have a snooze on its way to the database.
         let before = std::mem::replace(&mut *self.ran_before.lock().unwrap_or_else(PoisonError::into_inner), now.clone());
-        let known: Vec<Uuid> = now.union(&before).copied().collect();
+        let mut known: Vec<Uuid> = now.union(&before).copied().collect();
+        known.extend(self.polls.held());
         queue::disown(&self.env.pool, self.lease.id(), &known).await
     }
 
-    async fn attempt(&self, claim: Claim) {
+    async fn attempt(&self, claim: Claim, rows: Option<Rows>) -> bool {
         let kind = claim.kind;
         let stage = stages::stage(kind);
         let fence = Fence { claim, worker_name: self.env.worker_name.clone(), max_attempts: self.env.retry.retry_max_attempts };
         tracing::debug!("starts");
         let worked = async {
-            let work = Work::of(&self.env, &fence).await?;
+            let work = match rows {
+                Some(rows) => Work::with(&self.env, &fence, rows),
+                None => Work::of(&self.env, &fence).await?,
+            };
             stage.work(&work).await
         };
         // A task of its own would outlive us when we are dropped; a panic is caught where it happens.
@@ -193,21 +220,22 @@ impl Runner {
             Err(StageError::Lost) => tracing::info!("taken over or cancelled meanwhile"),
             Ok(_) => tracing::debug!("done"),
         }
+        if let Ok(Outcome::Snooze(snooze)) = result {
+            // The batch is written by a task that ends after us; if it is gone the sweeper takes the stage back.
+            let _ = self.waiting.send(Waiting { claim: fence.claim, snooze, since: Instant::now() }).await;
+            return kind == StageKind::Poll;
+        }
         self.record(&fence, result).await;
         if matches!(kind, StageKind::KickOff | StageKind::Poll) {
             self.polls_due.notify_one();
         }
+        false
     }
 
     /// Writes what came of it, however long Postgres is away: work that is done is not done again for that.
     async fn record(&self, fence: &Fence, result: Result<Outcome, StageError>) {
         let backoff = self.env.retry.backoff(fence.claim.attempt);
         let (tail, error): (Option<Box<dyn Tail>>, Option<StageError>) = match result {
-            Ok(Outcome::Snooze(snooze)) => {
-                // The batch is written by a task that ends after us; if it is gone the sweeper takes the stage back.
-                let _ = self.snoozes.send((fence.claim.clone(), snooze)).await;
-                return;
-            }
             Ok(Outcome::DoneIn(mut connection, tail)) => match queue::finish_in(&mut connection, fence, &*tail).await {
                 Ok(()) => return self.env.loads.give_back(*connection).await,
                 Err(FinishError::Lost) => return,
@@ -215,7 +243,8 @@ impl Runner {
                 Err(FinishError::Sql(error)) => (None, Some(error.into())),
             },
             Ok(Outcome::Done(tail)) => (Some(tail), None),
-            Err(StageError::Lost) => return,
+            // What waits is written in a batch, by the caller.
+            Ok(Outcome::Snooze(_)) | Err(StageError::Lost) => return,
             Err(error) => (None, Some(error)),
         };
         let (mut error, mut plain) = (error, false);

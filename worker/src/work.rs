@@ -17,7 +17,7 @@ use bulkhead_shared::{
 };
 use sqlx::{PgConnection, PgPool};
 
-use crate::{environment::Environment, fhir::http::Http, stages::Nothing};
+use crate::{environment::Environment, fhir::http::Http, polls::Rows, stages::Nothing};
 
 /// One attempt of one stage.
 pub struct Work {
@@ -44,6 +44,11 @@ impl Work {
             None => None,
         };
         Ok(Self { env: Arc::clone(env), fence: fence.clone(), export, source, file, part })
+    }
+
+    /// The same for a stage of an export as a whole, whose rows were read already.
+    pub fn with(env: &Arc<Environment>, fence: &Fence, rows: Rows) -> Self {
+        Self { env: Arc::clone(env), fence: fence.clone(), export: rows.export, source: rows.source, file: None, part: None }
     }
 
     pub fn claim(&self) -> &Claim {

@@ -25,7 +25,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::{being_deleted, job_id, no_such_job};
@@ -37,21 +37,29 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 
 pub async fn read(State(state): State<Arc<ApiState>>, Path(id): Path<String>, head: HeaderMap) -> Result<Response, Problem> {
     let id = job_id(&id)?;
-    let deadline = Instant::now() + headers::wait(&head).unwrap_or_default();
+    let wait = headers::wait(&head).unwrap_or_default();
+    let deadline = Instant::now() + wait;
+    let mut watch = (!wait.is_zero()).then(|| state.changes.watch(id));
     let conditional = head.contains_key(header::IF_NONE_MATCH);
     let mut first = None;
     loop {
         let began = Instant::now();
+        if let Some(watch) = &mut watch {
+            watch.look();
+        }
         let seen = look(&state.pool, id).await?;
         let known = headers::has_it(&head, &seen.etag);
         let status = *first.get_or_insert(seen.state.on_the_wire());
         let news = if conditional { !known } else { seen.state.on_the_wire() != status || seen.state.has_ended() };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if news || left.is_zero() || state.stopping.is_cancelled() {
+        let Some(watch) = watch.as_mut().filter(|_| !news && Instant::now() < deadline && !state.stopping.is_cancelled()) else {
             return Ok(seen.answer(known));
-        }
+        };
         // A large export costs more to look at: then it is looked at less often.
-        sleep((began.elapsed() * 4).max(SHORTEST_PAUSE).min(left)).await;
+        let earliest = Instant::now() + (began.elapsed() * 4).max(SHORTEST_PAUSE);
+        tokio::select! {
+            () = state.stopping.cancelled() => {}
+            () = watch.changed(deadline) => sleep_until(earliest.min(deadline)).await,
+        }
     }
 }
 

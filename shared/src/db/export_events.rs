@@ -39,6 +39,34 @@ pub async fn tell(db: &mut PgConnection, export_id: Uuid, teller: &Teller, level
     Ok(())
 }
 
+/// Stages lost their workers: a sentence for each, in one statement. An export that is being changed or deleted at this moment is left out:
+/// nothing waits for its lock here.
+pub async fn tell_lost(
+    db: impl PgExecutor<'_>,
+    exports: &[Uuid],
+    kinds: &[String],
+    attempts: &[i32],
+    workers: &[Option<String>],
+) -> sqlx::Result<()> {
+    if exports.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "INSERT INTO bulkhead.export_events (export_id, level, stage, attempt, worker, message)
+         SELECT e.id, 'warning', lost.stage, lost.attempt, lost.worker, format('The worker was lost; %s runs again.', lost.stage)
+           FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[]) AS lost(export_id, stage, attempt, worker)
+           JOIN bulkhead.exports e ON e.id = lost.export_id
+            FOR KEY SHARE OF e SKIP LOCKED",
+        exports,
+        kinds,
+        attempts,
+        workers as &[Option<String>]
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// A sentence of the story.
 #[derive(Debug, Serialize)]
 pub struct Event {

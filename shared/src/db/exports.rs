@@ -1,5 +1,7 @@
 //! Table `exports`.
 
+mod list;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
@@ -10,58 +12,107 @@ use crate::domain::{
     finding::Finding,
 };
 
+pub use list::{Filter, Listed, page};
+
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {
-    let row = sqlx::query!(
+    Ok(get_many(db, &[id]).await?.pop())
+}
+
+/// Exports by their ids, in no order; those that are gone are left out.
+pub async fn get_many(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Export>> {
+    sqlx::query_as!(
+        ExportRow,
         r#"SELECT id, source_id, level, group_id, resource_types, since, parameters, accept_partial, waits_for, state,
                   kick_off_intent_at, status_url, next_manifest_url, manifest_pages, manifest_complete, transaction_time,
                   expires_at, findings, accepted_at, released_at, delete_requested_at, restarts,
                   failure_stage, failure_reason, failure_detail, failure_remedy, created_at, started_at, finished_at
-             FROM bulkhead.exports WHERE id = $1"#,
-        id
+             FROM bulkhead.exports WHERE id = ANY($1)"#,
+        ids
     )
-    .fetch_optional(db)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let failure = match (row.failure_stage, row.failure_reason) {
-        (Some(stage), Some(reason)) => Some(Failure {
-            stage: stage.parse()?,
-            reason: reason.parse()?,
-            detail: row.failure_detail.unwrap_or_default(),
-            remedy: row.failure_remedy.unwrap_or_default(),
-        }),
-        _ => None,
-    };
-    Ok(Some(Export {
-        id: row.id,
-        source_id: row.source_id,
-        ask: Ask {
-            level: row.level.parse()?,
-            group_id: row.group_id,
-            resource_types: row.resource_types,
-            since: row.since,
-            parameters: serde_json::from_value(row.parameters).map_err(|e| sqlx::Error::Decode(e.into()))?,
-        },
-        accept_partial: row.accept_partial,
-        waits_for: row.waits_for,
-        state: row.state.parse()?,
-        kick_off_intent_at: row.kick_off_intent_at,
-        status_url: row.status_url,
-        next_manifest_url: row.next_manifest_url,
-        manifest_pages: row.manifest_pages,
-        manifest_complete: row.manifest_complete,
-        transaction_time: row.transaction_time,
-        expires_at: row.expires_at,
-        findings: serde_json::from_value(row.findings).map_err(|e| sqlx::Error::Decode(e.into()))?,
-        accepted_at: row.accepted_at,
-        released_at: row.released_at,
-        delete_requested_at: row.delete_requested_at,
-        restarts: row.restarts,
-        failure,
-        created_at: row.created_at,
-        started_at: row.started_at,
-        finished_at: row.finished_at,
-    }))
+    .fetch_all(db)
+    .await?
+    .into_iter()
+    .map(Export::try_from)
+    .collect()
+}
+
+struct ExportRow {
+    id: Uuid,
+    source_id: Uuid,
+    level: String,
+    group_id: Option<String>,
+    resource_types: Vec<String>,
+    since: Option<String>,
+    parameters: serde_json::Value,
+    accept_partial: bool,
+    waits_for: Option<Uuid>,
+    state: String,
+    kick_off_intent_at: Option<DateTime<Utc>>,
+    status_url: Option<String>,
+    next_manifest_url: Option<String>,
+    manifest_pages: i32,
+    manifest_complete: bool,
+    transaction_time: Option<String>,
+    expires_at: Option<DateTime<Utc>>,
+    findings: serde_json::Value,
+    accepted_at: Option<DateTime<Utc>>,
+    released_at: Option<DateTime<Utc>>,
+    delete_requested_at: Option<DateTime<Utc>>,
+    restarts: i32,
+    failure_stage: Option<String>,
+    failure_reason: Option<String>,
+    failure_detail: Option<String>,
+    failure_remedy: Option<String>,
+    created_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    finished_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<ExportRow> for Export {
+    type Error = sqlx::Error;
+
+    fn try_from(row: ExportRow) -> sqlx::Result<Self> {
+        let failure = match (row.failure_stage, row.failure_reason) {
+            (Some(stage), Some(reason)) => Some(Failure {
+                stage: stage.parse()?,
+                reason: reason.parse()?,
+                detail: row.failure_detail.unwrap_or_default(),
+                remedy: row.failure_remedy.unwrap_or_default(),
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            id: row.id,
+            source_id: row.source_id,
+            ask: Ask {
+                level: row.level.parse()?,
+                group_id: row.group_id,
+                resource_types: row.resource_types,
+                since: row.since,
+                parameters: serde_json::from_value(row.parameters).map_err(|e| sqlx::Error::Decode(e.into()))?,
+            },
+            accept_partial: row.accept_partial,
+            waits_for: row.waits_for,
+            state: row.state.parse()?,
+            kick_off_intent_at: row.kick_off_intent_at,
+            status_url: row.status_url,
+            next_manifest_url: row.next_manifest_url,
+            manifest_pages: row.manifest_pages,
+            manifest_complete: row.manifest_complete,
+            transaction_time: row.transaction_time,
+            expires_at: row.expires_at,
+            findings: serde_json::from_value(row.findings).map_err(|e| sqlx::Error::Decode(e.into()))?,
+            accepted_at: row.accepted_at,
+            released_at: row.released_at,
+            delete_requested_at: row.delete_requested_at,
+            restarts: row.restarts,
+            failure,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        })
+    }
 }
 
 /// A new export, not yet in the queue.
@@ -281,6 +332,18 @@ pub async fn set_cleaned(db: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
+/// A stage that followed its end is over: in a day it may go too.
+pub async fn plan_purge(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.exports SET purge_at = clock_timestamp() + interval '1 day'
+          WHERE id = $1 AND purge_at IS NULL AND state IN ('completed', 'cancelled')",
+        id
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// Which of these are not there (any more).
 pub async fn unknown(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Uuid>> {
     sqlx::query_scalar!(
@@ -316,67 +379,4 @@ pub async fn operate(db: impl PgExecutor<'_>, operation: Operation, id: Uuid) ->
         Operation::Delete => sqlx::query_scalar!("SELECT bulkhead.delete_export($1)", id).fetch_one(db).await?,
     };
     Ok(())
-}
-
-/// Which exports a list shows; `None` = all.
-#[derive(Debug, Default)]
-pub struct Filter<'a> {
-    pub states: Option<&'a [String]>,
-    pub group_id: Option<&'a str>,
-    pub base_url: Option<&'a str>,
-    /// Only what comes after this export in the list: its time and id.
-    pub after: Option<(DateTime<Utc>, Uuid)>,
-}
-
-/// An export in a list.
-#[derive(Debug)]
-pub struct Listed {
-    pub id: Uuid,
-    pub base_url: String,
-    pub level: String,
-    pub group_id: Option<String>,
-    pub resource_types: Vec<String>,
-    pub state: String,
-    pub failure_reason: Option<String>,
-    pub failure_detail: Option<String>,
-    pub waits_for: Option<Uuid>,
-    pub created_at: DateTime<Utc>,
-    pub finished_at: Option<DateTime<Utc>>,
-    /// Rows of its output files.
-    pub rows: i64,
-    pub files: i64,
-}
-
-/// The newest first; those that are being deleted are left out. Sums are made for this page only.
-pub async fn page(db: impl PgExecutor<'_>, filter: &Filter<'_>, limit: i64) -> sqlx::Result<Vec<Listed>> {
-    sqlx::query_as!(
-        Listed,
-        r#"WITH page AS MATERIALIZED (
-               SELECT e.id, s.base_url, e.level, e.group_id, e.resource_types, e.state, e.failure_reason, e.failure_detail, e.waits_for,
-                      e.created_at, e.finished_at
-                 FROM bulkhead.exports e JOIN bulkhead.sources s ON s.id = e.source_id
-                WHERE e.delete_requested_at IS NULL
-                  AND ($1::text[] IS NULL OR e.state = ANY($1))
-                  AND ($2::text IS NULL OR e.group_id = $2)
-                  AND ($3::text IS NULL OR s.base_url = $3)
-                  AND ($4::timestamptz IS NULL OR (e.created_at, e.id) < ($4, $5::uuid))
-                ORDER BY e.created_at DESC, e.id DESC LIMIT $6)
-           SELECT page.id AS "id!", page.base_url AS "base_url!", page.level AS "level!", page.group_id, page.resource_types AS "resource_types!",
-                  page.state AS "state!", page.failure_reason, page.failure_detail, page.waits_for, page.created_at AS "created_at!",
-                  page.finished_at, coalesce(p.rows, 0) AS "rows!", coalesce(f.files, 0) AS "files!"
-             FROM page
-             LEFT JOIN LATERAL (SELECT sum(p.rows)::bigint AS rows
-                                  FROM bulkhead.file_parts p JOIN bulkhead.export_files f ON f.id = p.file_id
-                                 WHERE p.export_id = page.id AND f.kind = 'output') p ON true
-             LEFT JOIN LATERAL (SELECT count(*) AS files FROM bulkhead.export_files f WHERE f.export_id = page.id) f ON true
-            ORDER BY page.created_at DESC, page.id DESC"#,
-        filter.states as Option<&[String]>,
-        filter.group_id,
-        filter.base_url,
-        filter.after.map(|(at, _)| at),
-        filter.after.map(|(_, id)| id),
-        limit
-    )
-    .fetch_all(db)
-    .await
 }

@@ -42,6 +42,37 @@ fn identity(new: &NewSource<'_>) -> Vec<u8> {
 
 /// The source with this base URL, client and key; made if it is new, its settings brought up to date if not.
 pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSource<'_>) -> sqlx::Result<Uuid> {
+    let identity = identity(new);
+    match find(db, cipher, new, &identity).await? {
+        // Nothing is written: kick-offs of one source at once do not wait for each other's commits.
+        Some(id) => Ok(id),
+        None => create_or_update(db, cipher, new, &identity).await,
+    }
+}
+
+/// The source, if it is known with exactly these settings and its secret is sealed with our key.
+async fn find(db: &mut PgConnection, cipher: &Cipher, new: &NewSource<'_>, identity: &[u8]) -> sqlx::Result<Option<Uuid>> {
+    let known = sqlx::query!(
+        "SELECT id, secret, secret_key_id FROM bulkhead.sources
+          WHERE identity = $1 AND token_url IS NOT DISTINCT FROM $2 AND algorithm IS NOT DISTINCT FROM $3
+            AND jwks_url IS NOT DISTINCT FROM $4 AND ($5::text IS NULL OR scope = $5)",
+        identity,
+        new.token_url,
+        new.algorithm,
+        new.jwks_url,
+        new.scope
+    )
+    .fetch_optional(db)
+    .await?;
+    let Some(known) = known else { return Ok(None) };
+    let opened = match (known.secret, known.secret_key_id) {
+        (Some(bytes), Some(key_id)) => cipher.open(&Sealed { bytes, key_id }, &place(known.id)).ok(),
+        _ => None,
+    };
+    Ok((opened.as_deref() == new.secret).then_some(known.id))
+}
+
+async fn create_or_update(db: &mut PgConnection, cipher: &Cipher, new: &NewSource<'_>, identity: &[u8]) -> sqlx::Result<Uuid> {
     let fresh = Uuid::now_v7();
     let sealed = new.secret.map(|secret| cipher.seal(secret, &place(fresh)));
     let id = sqlx::query_scalar!(
@@ -62,7 +93,7 @@ pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSou
         new.scope,
         sealed.as_ref().map(|s| s.bytes.as_slice()),
         sealed.as_ref().map(|s| s.key_id.as_str()),
-        identity(new),
+        identity,
     )
     .fetch_one(&mut *db)
     .await?;
@@ -78,27 +109,36 @@ pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSou
 
 /// A source by its id.
 pub async fn get(db: &PgPool, id: Uuid) -> sqlx::Result<Source> {
-    let row = sqlx::query!(
+    get_many(db, &[id]).await?.pop().ok_or(sqlx::Error::RowNotFound)
+}
+
+/// Sources by their ids, in no order.
+pub async fn get_many(db: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Source>> {
+    let rows = sqlx::query!(
         r#"SELECT id, base_url, auth, client_id, token_url, algorithm, jwks_url, scope, kick_off_policy, parallel < max_parallel AS "slowed_down!",
                   greatest(extract(epoch FROM paused_until - clock_timestamp())::float8, 0) AS "paused!"
-             FROM bulkhead.sources WHERE id = $1"#,
-        id
+             FROM bulkhead.sources WHERE id = ANY($1)"#,
+        ids
     )
-    .fetch_one(db)
+    .fetch_all(db)
     .await?;
-    Ok(Source {
-        id: row.id,
-        base_url: row.base_url,
-        auth: row.auth.parse()?,
-        client_id: row.client_id,
-        token_url: row.token_url,
-        algorithm: row.algorithm,
-        jwks_url: row.jwks_url,
-        scope: row.scope,
-        kick_off_policy: row.kick_off_policy.parse()?,
-        slowed_down: row.slowed_down,
-        paused: Duration::try_from_secs_f64(row.paused).unwrap_or_default(),
-    })
+    rows.into_iter()
+        .map(|row| {
+            Ok(Source {
+                id: row.id,
+                base_url: row.base_url,
+                auth: row.auth.parse()?,
+                client_id: row.client_id,
+                token_url: row.token_url,
+                algorithm: row.algorithm,
+                jwks_url: row.jwks_url,
+                scope: row.scope,
+                kick_off_policy: row.kick_off_policy.parse()?,
+                slowed_down: row.slowed_down,
+                paused: Duration::try_from_secs_f64(row.paused).unwrap_or_default(),
+            })
+        })
+        .collect()
 }
 
 /// The server refused a file because it is asked for too much: half as many downloads at once, at least one, and none before

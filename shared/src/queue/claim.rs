@@ -21,17 +21,21 @@ pub struct Claim {
     pub snoozes: i32,
 }
 
-struct ClaimRow {
-    id: Uuid,
-    claim_id: Option<Uuid>,
-    export_id: Uuid,
-    source_id: Uuid,
-    file_id: Option<i64>,
-    part_id: Option<i64>,
-    kind: String,
-    attempt: i32,
-    max_attempts: i32,
-    snoozes: i32,
+pub(super) struct ClaimRow {
+    pub(super) id: Uuid,
+    pub(super) claim_id: Option<Uuid>,
+    pub(super) export_id: Uuid,
+    pub(super) source_id: Uuid,
+    pub(super) file_id: Option<i64>,
+    pub(super) part_id: Option<i64>,
+    pub(super) kind: String,
+    pub(super) attempt: i32,
+    pub(super) max_attempts: i32,
+    pub(super) snoozes: i32,
+}
+
+pub(super) fn into_claims(rows: Vec<ClaimRow>, worker_id: Uuid) -> sqlx::Result<Vec<Claim>> {
+    rows.into_iter().map(|row| row.into_claim(worker_id)).collect()
 }
 
 impl ClaimRow {
@@ -57,7 +61,7 @@ pub async fn claim_ticket(db: &PgPool, worker_id: Uuid, lane: Lane, stage_id: Uu
     let mut tx = db.begin().await?;
     let candidate = sqlx::query!(
         "SELECT s.id, s.source_id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
-          WHERE s.id = $1 AND s.lane = $2 AND s.state = 'ready' AND s.next_run_at <= clock_timestamp() AND s.attempt < s.max_attempts
+          WHERE s.id = $1 AND s.lane = $2 AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
             AND e.waits_for IS NULL
             AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
           FOR UPDATE OF s SKIP LOCKED",
@@ -77,30 +81,110 @@ pub async fn claim_ticket(db: &PgPool, worker_id: Uuid, lane: Lane, stage_id: Uu
     }
 }
 
-/// Claims the best due stage of a lane: lowest rank, then longest due.
+/// Claims the best due stage of a lane. That its export is live is asked of each candidate, in the order of the index: as a join it would
+/// invite the planner to sort the whole backlog first.
 pub async fn claim_best(db: &PgPool, worker_id: Uuid, lane: Lane) -> sqlx::Result<Option<Claim>> {
+    match lane {
+        Lane::Control => claim_control(db, worker_id).await,
+        Lane::Load => claim_load(db, worker_id).await,
+        Lane::Transfer => claim_transfer(db, worker_id).await,
+        // `adopt` takes them.
+        Lane::Poll => Ok(None),
+    }
+}
+
+/// What is due longest. (Most of the lane is the clean-up of next week.)
+async fn claim_control(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Claim>> {
     let mut tx = db.begin().await?;
     let candidate = sqlx::query!(
-        "WITH busy AS (SELECT r.source_id FROM bulkhead.stages r JOIN bulkhead.sources o ON o.id = r.source_id
-                        WHERE $1 = 'transfer' AND r.lane = 'transfer' AND r.state = 'running'
-                        GROUP BY r.source_id, o.parallel HAVING count(*) >= o.parallel)
-         SELECT s.id, s.source_id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
-          WHERE s.lane = $1 AND s.state = 'ready' AND s.next_run_at <= clock_timestamp() AND s.attempt < s.max_attempts
-            AND e.waits_for IS NULL
-            AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
-            AND s.source_id NOT IN (SELECT source_id FROM busy)
-          ORDER BY s.rank, s.next_run_at LIMIT 1
-          FOR UPDATE OF s SKIP LOCKED",
-        lane.as_str()
+        "SELECT s.id, s.source_id FROM bulkhead.stages s
+          WHERE s.lane = 'control' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
+            AND (SELECT e.waits_for IS NULL AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
+          ORDER BY s.next_run_at LIMIT 1
+          FOR UPDATE OF s SKIP LOCKED"
     )
     .fetch_optional(&mut *tx)
     .await?;
     let claimed = match candidate {
-        Some(found) => take(&mut tx, worker_id, lane, found.id, found.source_id).await?,
+        Some(found) => take(&mut tx, worker_id, Lane::Control, found.id, found.source_id).await?,
         None => None,
     };
     tx.commit().await?;
     Ok(claimed)
+}
+
+/// Lowest rank first: exports take turns.
+async fn claim_load(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Claim>> {
+    let mut tx = db.begin().await?;
+    let candidate = sqlx::query!(
+        "SELECT s.id, s.source_id FROM bulkhead.stages s
+          WHERE s.lane = 'load' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
+            AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
+          ORDER BY s.rank, s.next_run_at LIMIT 1
+          FOR UPDATE OF s SKIP LOCKED"
+    )
+    .fetch_optional(&mut *tx)
+    .await?;
+    let claimed = match candidate {
+        Some(found) => take(&mut tx, worker_id, Lane::Load, found.id, found.source_id).await?,
+        None => None,
+    };
+    tx.commit().await?;
+    Ok(claimed)
+}
+
+/// Lowest rank first, so that exports take turns; then what expires first. Sources that run as much as they may are stepped over as a
+/// whole, however much of theirs waits. When another worker was quicker at one source, the next one's turn comes.
+async fn claim_transfer(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Claim>> {
+    for source_id in sources_to_download(db).await? {
+        let mut tx = db.begin().await?;
+        let candidate = sqlx::query_scalar!(
+            "SELECT s.id FROM bulkhead.stages s
+              WHERE s.source_id = $1 AND s.lane = 'transfer' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp()
+                AND s.attempt < s.max_attempts AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
+              ORDER BY s.rank, s.expires_at, s.next_run_at LIMIT 1
+              FOR UPDATE OF s SKIP LOCKED",
+            source_id
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let claimed = match candidate {
+            Some(stage_id) => take(&mut tx, worker_id, Lane::Transfer, stage_id, source_id).await?,
+            None => None,
+        };
+        tx.commit().await?;
+        if claimed.is_some() {
+            return Ok(claimed);
+        }
+    }
+    Ok(None)
+}
+
+/// Sources with a due download and a slot for it, the best first. Walks from source to source in the index.
+async fn sources_to_download(db: &PgPool) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"WITH RECURSIVE waiting AS (
+               (SELECT source_id FROM bulkhead.stages WHERE state = 'ready' AND lane = 'transfer' ORDER BY source_id LIMIT 1)
+               UNION ALL
+               SELECT (SELECT s.source_id FROM bulkhead.stages s
+                        WHERE s.state = 'ready' AND s.lane = 'transfer' AND s.source_id > w.source_id ORDER BY s.source_id LIMIT 1)
+                 FROM waiting w WHERE w.source_id IS NOT NULL),
+                free AS MATERIALIZED (SELECT source_id FROM waiting WHERE source_id IS NOT NULL AND bulkhead.free_transfers(source_id) > 0)
+           SELECT free.source_id AS "source_id!"
+             FROM free
+            CROSS JOIN LATERAL (
+                SELECT s.rank, s.expires_at, s.next_run_at FROM bulkhead.stages s
+                 WHERE s.source_id = free.source_id AND s.lane = 'transfer' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp()
+                   AND s.attempt < s.max_attempts AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
+                 ORDER BY s.rank, s.expires_at, s.next_run_at LIMIT 1) best
+            ORDER BY best.rank, best.expires_at, best.next_run_at LIMIT 8"#
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// The claim itself, on a row the caller has locked. Only a worker with a live lease may; a source's limit is
@@ -111,13 +195,11 @@ async fn take(db: &mut PgConnection, worker_id: Uuid, lane: Lane, stage_id: Uuid
     }
     let row = sqlx::query_as!(
         ClaimRow,
-        "UPDATE bulkhead.stages s
+        "UPDATE bulkhead.stages
             SET state = 'running', claim_id = gen_random_uuid(), worker_id = $2, attempt = attempt + 1, runs = runs + 1,
                 started_at = clock_timestamp()
           WHERE id = $1 AND state = 'ready' AND EXISTS (SELECT FROM bulkhead.workers WHERE id = $2 AND ended_at IS NULL)
-            AND (lane <> 'transfer' OR (SELECT count(*) FROM bulkhead.stages r
-                                         WHERE r.source_id = s.source_id AND r.lane = 'transfer' AND r.state = 'running')
-                                       < (SELECT parallel FROM bulkhead.sources o WHERE o.id = s.source_id))
+            AND (lane <> 'transfer' OR bulkhead.free_transfers(source_id) > 0)
          RETURNING id, claim_id, export_id, source_id, file_id, part_id, kind, attempt, max_attempts, snoozes",
         stage_id,
         worker_id
@@ -125,25 +207,4 @@ async fn take(db: &mut PgConnection, worker_id: Uuid, lane: Lane, stage_id: Uuid
     .fetch_optional(db)
     .await?;
     row.map(|row| row.into_claim(worker_id)).transpose()
-}
-
-/// Claims up to `limit` due polls at once; each gets a claim of its own. Polls have no tickets.
-pub async fn claim_polls(db: &PgPool, worker_id: Uuid, limit: i64) -> sqlx::Result<Vec<Claim>> {
-    let rows = sqlx::query_as!(
-        ClaimRow,
-        "WITH due AS (SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
-                       WHERE s.lane = 'poll' AND s.state = 'ready' AND s.next_run_at <= clock_timestamp() AND s.attempt < s.max_attempts
-                         AND e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
-                       ORDER BY s.next_run_at LIMIT $2 FOR UPDATE OF s SKIP LOCKED)
-         UPDATE bulkhead.stages s
-            SET state = 'running', claim_id = gen_random_uuid(), worker_id = $1, attempt = attempt + 1, runs = runs + 1,
-                started_at = clock_timestamp()
-           FROM due WHERE s.id = due.id AND EXISTS (SELECT FROM bulkhead.workers WHERE id = $1 AND ended_at IS NULL)
-         RETURNING s.id, s.claim_id, s.export_id, s.source_id, s.file_id, s.part_id, s.kind, s.attempt, s.max_attempts, s.snoozes",
-        worker_id,
-        limit
-    )
-    .fetch_all(db)
-    .await?;
-    rows.into_iter().map(|row| row.into_claim(worker_id)).collect()
 }

@@ -53,6 +53,20 @@ impl NewStage {
 /// Inserts stages that are not live already, and tickets for those that are due. All of one kind a call.
 pub async fn enqueue(db: &mut PgConnection, export_id: Uuid, source_id: Uuid, max_attempts: i32, stages: &[NewStage]) -> sqlx::Result<()> {
     let Some(first) = stages.first() else { return Ok(()) };
+    let due = insert(db, export_id, source_id, max_attempts, stages).await?;
+    ticket::issue(db, first.kind.lane(), &due).await
+}
+
+/// Inserts stages that are not live already, without tickets: `announce` them when they are committed. Returns those that are due, no more
+/// than a batch of tickets. All of one kind a call.
+pub async fn insert(
+    db: &mut PgConnection,
+    export_id: Uuid,
+    source_id: Uuid,
+    max_attempts: i32,
+    stages: &[NewStage],
+) -> sqlx::Result<Vec<Uuid>> {
+    let Some(first) = stages.first() else { return Ok(Vec::new()) };
     let lane = first.kind.lane();
     let ids: Vec<Uuid> = stages.iter().map(|_| Uuid::now_v7()).collect();
     let files: Vec<Option<i64>> = stages.iter().map(|s| s.file_id).collect();
@@ -60,8 +74,9 @@ pub async fn enqueue(db: &mut PgConnection, export_id: Uuid, source_id: Uuid, ma
     let ranks: Vec<i32> = stages.iter().map(|s| s.rank).collect();
     let afters: Vec<f64> = stages.iter().map(|s| s.after).collect();
     let due: Vec<Uuid> = sqlx::query!(
-        r#"INSERT INTO bulkhead.stages (id, export_id, source_id, kind, lane, max_attempts, file_id, part_id, rank, next_run_at)
-           SELECT n.id, $1, $2, $3, $4, $5, n.file_id, n.part_id, n.rank, clock_timestamp() + make_interval(secs => n.after)
+        r#"INSERT INTO bulkhead.stages (id, export_id, source_id, kind, lane, max_attempts, file_id, part_id, rank, next_run_at, expires_at)
+           SELECT n.id, $1, $2, $3, $4, $5, n.file_id, n.part_id, n.rank, clock_timestamp() + make_interval(secs => n.after),
+                  CASE WHEN $4 = 'transfer' THEN (SELECT e.expires_at FROM bulkhead.exports e WHERE e.id = $1) END
              FROM unnest($6::uuid[], $7::bigint[], $8::bigint[], $9::int[], $10::float8[]) AS n(id, file_id, part_id, rank, after)
            ON CONFLICT (export_id, kind, coalesce(file_id, 0), coalesce(part_id, 0)) WHERE state IN ('ready', 'running', 'dead')
            DO NOTHING
@@ -84,7 +99,7 @@ pub async fn enqueue(db: &mut PgConnection, export_id: Uuid, source_id: Uuid, ma
     .map(|row| row.id)
     .take(TICKETS_AT_ONCE)
     .collect();
-    ticket::issue(db, lane, &due).await
+    Ok(due)
 }
 
 /// The last of an export's files and parts is settled: `finish` is next. Derived from the rows, never counted. The

@@ -149,7 +149,10 @@ async fn write_done(db: &mut PgConnection, fence: &Fence, tail: &dyn Tail) -> Re
             .execute(tx.db())
             .await?;
         tx.tell(EventLevel::Error, &format!("{} {}", failure.detail, failure.remedy)).await?;
-        exports::fail(tx.db(), fence.claim.export_id, &failure, Some(&findings)).await?;
+        fail(&mut tx, &failure, Some(&findings)).await?;
+    }
+    if fence.claim.kind.follows_the_end() {
+        exports::plan_purge(tx.db(), fence.claim.export_id).await?;
     }
     hand_on(&mut tx).await
 }
@@ -210,8 +213,23 @@ pub(super) async fn bury(tx: &mut Fenced<'_>, trouble: &Trouble) -> Result<(), F
         _ => {
             let failure =
                 Failure { stage: claim.kind, reason: trouble.reason, detail: trouble.detail.clone(), remedy: trouble.remedy.clone() };
-            exports::fail(tx.db(), claim.export_id, &failure, None).await?;
+            fail(tx, &failure, None).await?;
         }
+    }
+    Ok(())
+}
+
+/// The export fails. What it can no longer run is out of the claims' way; a retry makes it ready again.
+async fn fail(tx: &mut Fenced<'_>, failure: &Failure, findings: Option<&[Finding]>) -> sqlx::Result<()> {
+    let id = tx.export_id();
+    if exports::fail(tx.db(), id, failure, findings).await? {
+        sqlx::query!(
+            "UPDATE bulkhead.stages SET state = 'dead', finished_at = clock_timestamp(), error = coalesce(error, 'its export failed first')
+              WHERE export_id = $1 AND state = 'ready' AND kind NOT IN ('release', 'clean_up')",
+            id
+        )
+        .execute(tx.db())
+        .await?;
     }
     Ok(())
 }
@@ -251,8 +269,7 @@ async fn is_done(db: &mut PgConnection, claim: &Claim) -> sqlx::Result<bool> {
     Ok(found.is_some())
 }
 
-/// Puts waiting stages to sleep, many in one statement: 10,000 waiting exports cost updates only. One that is no
-/// longer ours is left alone.
+/// Puts waiting stages back into the queue, many in one statement. One that is no longer ours is left alone. (Polls are kept: `sleep`.)
 pub async fn snooze_all(pool: &PgPool, snoozes: &[(Claim, Snooze)]) -> sqlx::Result<()> {
     let stages: Vec<_> = snoozes.iter().map(|(claim, _)| claim.stage_id).collect();
     let claims: Vec<_> = snoozes.iter().map(|(claim, _)| claim.claim_id).collect();
@@ -278,7 +295,8 @@ pub async fn snooze_all(pool: &PgPool, snoozes: &[(Claim, Snooze)]) -> sqlx::Res
 async fn again(pool: &PgPool, claim: &Claim, message: &str, delay: Duration) -> Result<(), FinishError> {
     let done = sqlx::query!(
         "UPDATE bulkhead.stages
-            SET state = 'ready', worker_id = NULL, ticketed_at = NULL, attempt = attempt - 1, error = $3, next_run_at = clock_timestamp() + $4
+            SET state = 'ready', worker_id = NULL, ticketed_at = NULL, attempt = attempt - 1, runs = runs - 1, error = $3,
+                next_run_at = clock_timestamp() + $4
           WHERE id = $1 AND claim_id = $2 AND state = 'running'",
         claim.stage_id,
         claim.claim_id,
@@ -290,11 +308,13 @@ async fn again(pool: &PgPool, claim: &Claim, message: &str, delay: Duration) -> 
     if done.rows_affected() == 1 { Ok(()) } else { Err(FinishError::Lost) }
 }
 
-/// Gives stages back, due at once and with their attempt: the worker ends in good order.
+/// Gives stages back, due at once and with their attempt: the worker ends in good order. What sleeps sleeps on.
 pub async fn hand_back(pool: &PgPool, worker_id: uuid::Uuid) -> sqlx::Result<u64> {
     let done = sqlx::query!(
         "UPDATE bulkhead.stages
-            SET state = 'ready', worker_id = NULL, claim_id = NULL, ticketed_at = NULL, attempt = attempt - 1, next_run_at = clock_timestamp()
+            SET state = 'ready', worker_id = NULL, claim_id = NULL, ticketed_at = NULL,
+                attempt = attempt - CASE WHEN wake_at IS NULL THEN 1 ELSE 0 END,
+                next_run_at = greatest(wake_at, clock_timestamp()), wake_at = NULL
           WHERE worker_id = $1 AND state = 'running'",
         worker_id
     )
@@ -303,14 +323,17 @@ pub async fn hand_back(pool: &PgPool, worker_id: uuid::Uuid) -> sqlx::Result<u64
     Ok(done.rows_affected())
 }
 
-/// Gives back what this worker is said to run and does not. A claim that was made moments ago may not be known yet.
-pub async fn disown(pool: &PgPool, worker_id: uuid::Uuid, running: &[uuid::Uuid]) -> sqlx::Result<u64> {
+/// Gives back what this worker is said to hold and does not. A claim that was made moments ago may not be known yet.
+pub async fn disown(pool: &PgPool, worker_id: uuid::Uuid, held: &[uuid::Uuid]) -> sqlx::Result<u64> {
     let done = sqlx::query!(
-        "UPDATE bulkhead.stages
-            SET state = 'ready', worker_id = NULL, claim_id = NULL, ticketed_at = NULL, attempt = attempt - 1, next_run_at = clock_timestamp()
-          WHERE worker_id = $1 AND state = 'running' AND started_at < clock_timestamp() - interval '5 s' AND claim_id <> ALL($2)",
+        "UPDATE bulkhead.stages s
+            SET state = 'ready', worker_id = NULL, claim_id = NULL, ticketed_at = NULL,
+                attempt = attempt - CASE WHEN wake_at IS NULL THEN 1 ELSE 0 END,
+                next_run_at = greatest(wake_at, clock_timestamp()), wake_at = NULL
+          WHERE worker_id = $1 AND state = 'running' AND started_at < clock_timestamp() - interval '5 s'
+            AND NOT EXISTS (SELECT FROM unnest($2::uuid[]) AS held(claim_id) WHERE held.claim_id = s.claim_id)",
         worker_id,
-        running
+        held
     )
     .execute(pool)
     .await?;

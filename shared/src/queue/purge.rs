@@ -2,6 +2,9 @@
 
 use sqlx::PgPool;
 
+/// About so many of a kind go at once.
+const ROWS: u64 = 10_000;
+
 /// Schedules the clean-up of exports that failed so many seconds ago and were not retried since: their own stages are dead.
 pub async fn clean_up_failed(pool: &PgPool, retention: f64) -> sqlx::Result<u64> {
     let done = sqlx::query!(
@@ -32,13 +35,34 @@ pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
     .execute(pool)
     .await?;
     let workers = sqlx::query!("DELETE FROM bulkhead.workers WHERE ended_at < clock_timestamp() - interval '7 days'").execute(pool).await?;
-    let stages = sqlx::query!(
-        "DELETE FROM bulkhead.stages WHERE id IN (
-            SELECT s.id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
-             WHERE s.state IN ('done', 'cancelled') AND s.finished_at < clock_timestamp() - interval '1 day'
-               AND e.state IN ('completed', 'cancelled') LIMIT 10000)"
+    let mut stages = 0;
+    while stages < ROWS {
+        match purge_stages(pool).await? {
+            None => break,
+            Some(rows) => stages += rows,
+        }
+    }
+    Ok(tickets.rows_affected() + apalis_workers.rows_affected() + workers.rows_affected() + stages)
+}
+
+/// The finished stages of a few ended exports whose time has come: by export, so that what stays is not looked at again. `None`: there are
+/// no such exports.
+async fn purge_stages(pool: &PgPool) -> sqlx::Result<Option<u64>> {
+    let mut tx = pool.begin().await?;
+    let exports = sqlx::query_scalar!(
+        "UPDATE bulkhead.exports SET purge_at = NULL
+          WHERE id IN (SELECT id FROM bulkhead.exports WHERE purge_at <= statement_timestamp() ORDER BY purge_at LIMIT 20
+                          FOR NO KEY UPDATE SKIP LOCKED)
+         RETURNING id"
     )
-    .execute(pool)
+    .fetch_all(&mut *tx)
     .await?;
-    Ok(tickets.rows_affected() + apalis_workers.rows_affected() + workers.rows_affected() + stages.rows_affected())
+    if exports.is_empty() {
+        return Ok(None);
+    }
+    let gone = sqlx::query!("DELETE FROM bulkhead.stages WHERE export_id = ANY($1) AND state IN ('done', 'cancelled')", &exports)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(Some(gone.rows_affected() + exports.len() as u64))
 }

@@ -5,14 +5,8 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::{
-    db::{
-        export_events::{self, EventLevel, Teller},
-        workers,
-    },
-    domain::{
-        failure::Reason,
-        stage::{Lane, StageKind},
-    },
+    db::{export_events, workers},
+    domain::{failure::Reason, stage::Lane},
 };
 
 use super::{
@@ -41,8 +35,11 @@ pub struct Swept {
 pub async fn sweep(pool: &PgPool, free: FreeSlots, max_attempts: i32) -> sqlx::Result<Swept> {
     let mut swept = Swept { workers_lost: workers::end_lapsed(pool).await?, ..Swept::default() };
     let_waiting_start(pool).await?;
-    swept.stages_taken_back = take_back(pool).await?;
-    swept.stages_buried = bury_exhausted(pool, max_attempts).await?;
+    let gone = holders_gone(pool).await?;
+    if !gone.is_empty() {
+        swept.stages_taken_back = take_back(pool, &gone).await?;
+        swept.stages_buried = bury_exhausted(pool, &gone, max_attempts).await?;
+    }
     for (lane, slots) in [(Lane::Control, free.control), (Lane::Transfer, free.transfer), (Lane::Load, free.load)] {
         if slots > 0 {
             issue_tickets(pool, lane, slots).await?;
@@ -62,41 +59,59 @@ async fn let_waiting_start(pool: &PgPool) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Stages of workers that are gone become ready. The story is told afterwards, in its own transaction: its foreign key
-/// locks the export, and no lock on an export may be waited for while stages are locked.
-async fn take_back(pool: &PgPool) -> sqlx::Result<usize> {
+/// Workers that hold stages and are gone. Walks from holder to holder in the index: a hundred thousand held stages cost as much as ten.
+async fn holders_gone(pool: &PgPool) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"WITH RECURSIVE holders AS (
+               (SELECT worker_id FROM bulkhead.stages WHERE state = 'running' ORDER BY worker_id LIMIT 1)
+               UNION ALL
+               SELECT (SELECT s.worker_id FROM bulkhead.stages s WHERE s.state = 'running' AND s.worker_id > h.worker_id
+                        ORDER BY s.worker_id LIMIT 1)
+                 FROM holders h WHERE h.worker_id IS NOT NULL)
+           SELECT h.worker_id AS "id!" FROM holders h LEFT JOIN bulkhead.workers w ON w.id = h.worker_id
+            WHERE h.worker_id IS NOT NULL AND (w.id IS NULL OR w.ended_at IS NOT NULL)"#
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Stages of workers that are gone become ready; what slept sleeps on. The story is told afterwards, in its own transaction: its foreign
+/// key locks the export, and no lock on an export may be waited for while stages are locked.
+async fn take_back(pool: &PgPool, gone: &[Uuid]) -> sqlx::Result<usize> {
     let taken = sqlx::query!(
-        "UPDATE bulkhead.stages s
-            SET state = 'ready', worker_id = NULL, claim_id = NULL, ticketed_at = NULL, next_run_at = clock_timestamp(),
-                error = 'its worker was lost'
-           FROM (SELECT r.id, w.name FROM bulkhead.stages r LEFT JOIN bulkhead.workers w ON w.id = r.worker_id
-                  WHERE r.state = 'running' AND r.attempt < r.max_attempts AND (w.id IS NULL OR w.ended_at IS NOT NULL)
-                  LIMIT 1000 FOR UPDATE OF r SKIP LOCKED) gone
-          WHERE s.id = gone.id
-         RETURNING s.export_id, s.kind, s.attempt, gone.name AS \"worker?\"",
+        r#"WITH lost AS (SELECT r.id, r.wake_at IS NOT NULL AS slept, w.name
+                          FROM bulkhead.stages r LEFT JOIN bulkhead.workers w ON w.id = r.worker_id
+                         WHERE r.state = 'running' AND r.worker_id = ANY($1) AND r.attempt < r.max_attempts
+                         LIMIT 20000 FOR UPDATE OF r SKIP LOCKED)
+           UPDATE bulkhead.stages s
+              SET state = 'ready', worker_id = NULL, claim_id = NULL, ticketed_at = NULL,
+                  next_run_at = greatest(s.wake_at, clock_timestamp()), wake_at = NULL,
+                  error = CASE WHEN lost.slept THEN s.error ELSE 'its worker was lost' END
+             FROM lost WHERE s.id = lost.id
+           RETURNING s.export_id, s.kind, s.attempt, lost.name AS "worker?", lost.slept AS "slept!""#,
+        gone
     )
     .fetch_all(pool)
     .await?;
-    let mut db = pool.acquire().await?;
-    for stage in &taken {
-        let kind: StageKind = stage.kind.parse()?;
-        let teller = Teller { stage: Some(kind), attempt: Some(stage.attempt), worker: stage.worker.clone() };
-        let message = format!("The worker was lost; {kind} runs again.");
-        // The export may be deleted meanwhile; then there is no story to add to.
-        if let Err(error) = export_events::tell(&mut db, stage.export_id, &teller, EventLevel::Warning, &message).await {
-            tracing::debug!(%error, "a sentence of the story was not kept");
-        }
+    let interrupted: Vec<_> = taken.iter().filter(|stage| !stage.slept).collect();
+    let exports: Vec<Uuid> = interrupted.iter().map(|stage| stage.export_id).collect();
+    let kinds: Vec<String> = interrupted.iter().map(|stage| stage.kind.clone()).collect();
+    let attempts: Vec<i32> = interrupted.iter().map(|stage| stage.attempt).collect();
+    let workers: Vec<Option<String>> = interrupted.iter().map(|stage| stage.worker.clone()).collect();
+    if let Err(error) = export_events::tell_lost(pool, &exports, &kinds, &attempts, &workers).await {
+        tracing::warn!(%error, "sentences of some stories were not kept");
     }
     Ok(taken.len())
 }
 
 /// Stages whose last attempt killed or lost its worker.
-async fn bury_exhausted(pool: &PgPool, max_attempts: i32) -> sqlx::Result<usize> {
+async fn bury_exhausted(pool: &PgPool, gone: &[Uuid], max_attempts: i32) -> sqlx::Result<usize> {
     let exhausted = sqlx::query!(
-        r#"SELECT s.id, s.claim_id AS "claim_id!", s.worker_id AS "worker_id!", s.export_id, s.source_id, s.file_id, s.part_id, s.kind,
-                  s.attempt, s.max_attempts, s.snoozes
-             FROM bulkhead.stages s LEFT JOIN bulkhead.workers w ON w.id = s.worker_id
-            WHERE s.state = 'running' AND s.attempt >= s.max_attempts AND (w.id IS NULL OR w.ended_at IS NOT NULL) LIMIT 100"#
+        r#"SELECT id, claim_id AS "claim_id!", worker_id AS "worker_id!", export_id, source_id, file_id, part_id, kind,
+                  attempt, max_attempts, snoozes
+             FROM bulkhead.stages
+            WHERE state = 'running' AND worker_id = ANY($1) AND attempt >= max_attempts LIMIT 100"#,
+        gone
     )
     .fetch_all(pool)
     .await?;
@@ -145,34 +160,82 @@ async fn bury_one(pool: &PgPool, fence: Fence) -> Result<(), FinishError> {
     Ok(())
 }
 
-/// Tickets for due stages that have none, or whose ticket was not answered for a minute: never more than the lane has
-/// free slots here, never more a source than it may run; lowest rank first, so exports take turns.
+/// Tickets for due stages that have none, or whose ticket was not answered for a minute: never more than the lane has free slots here.
 async fn issue_tickets(pool: &PgPool, lane: Lane, slots: i64) -> sqlx::Result<()> {
+    let found = match lane {
+        Lane::Control => without_ticket_in_control(pool, slots).await?,
+        Lane::Load => without_ticket_in_load(pool, slots).await?,
+        Lane::Transfer => without_ticket_in_transfer(pool, slots).await?,
+        Lane::Poll => return Ok(()),
+    };
+    if found.is_empty() {
+        return Ok(());
+    }
     let mut tx = pool.begin().await?;
-    let due: Vec<Uuid> = sqlx::query_scalar!(
-        r#"WITH running AS (SELECT source_id, count(*) AS n FROM bulkhead.stages
-                             WHERE $1 = 'transfer' AND lane = 'transfer' AND state = 'running' GROUP BY source_id),
-                due AS (
-                    SELECT s.id, s.source_id, s.rank, s.next_run_at, o.parallel - coalesce(r.n, 0) AS allowed
-                      FROM bulkhead.stages s
-                      JOIN bulkhead.exports e ON e.id = s.export_id
-                      JOIN bulkhead.sources o ON o.id = s.source_id
-                      LEFT JOIN running r ON r.source_id = s.source_id
-                     WHERE s.lane = $1 AND s.state = 'ready' AND s.next_run_at <= clock_timestamp() AND s.attempt < s.max_attempts
-                       AND (s.ticketed_at IS NULL OR s.ticketed_at < clock_timestamp() - interval '60 s')
-                       AND e.waits_for IS NULL
-                       AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
-                       AND ($1 <> 'transfer' OR coalesce(r.n, 0) < o.parallel)
-                     ORDER BY s.rank, s.next_run_at LIMIT 256 FOR UPDATE OF s SKIP LOCKED)
-           SELECT id AS "id!" FROM (
-               SELECT *, row_number() OVER (PARTITION BY source_id ORDER BY rank, next_run_at) AS place FROM due) ranked
-            WHERE $1 <> 'transfer' OR place <= allowed
-            ORDER BY rank, next_run_at LIMIT $2"#,
-        lane.as_str(),
-        slots
+    // Another sweeper may have been quicker.
+    let due = sqlx::query_scalar!(
+        "SELECT id FROM bulkhead.stages
+          WHERE id = ANY($1) AND state = 'ready' AND (ticketed_at IS NULL OR ticketed_at < statement_timestamp() - interval '60 s')
+          FOR UPDATE SKIP LOCKED",
+        &found
     )
     .fetch_all(&mut *tx)
     .await?;
     ticket::issue(&mut tx, lane, &due).await?;
     tx.commit().await
+}
+
+async fn without_ticket_in_control(pool: &PgPool, slots: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT s.id FROM bulkhead.stages s
+          WHERE s.lane = 'control' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
+            AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
+            AND (SELECT e.waits_for IS NULL AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
+          ORDER BY s.next_run_at LIMIT $1",
+        slots
+    )
+    .fetch_all(pool)
+    .await
+}
+
+async fn without_ticket_in_load(pool: &PgPool, slots: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        "SELECT s.id FROM bulkhead.stages s
+          WHERE s.lane = 'load' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
+            AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
+            AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
+          ORDER BY s.rank, s.next_run_at LIMIT $1",
+        slots
+    )
+    .fetch_all(pool)
+    .await
+}
+
+/// Never more a source than it may run; lowest rank first, so exports take turns.
+async fn without_ticket_in_transfer(pool: &PgPool, slots: i64) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!(
+        r#"WITH RECURSIVE waiting AS (
+               (SELECT source_id FROM bulkhead.stages WHERE state = 'ready' AND lane = 'transfer' ORDER BY source_id LIMIT 1)
+               UNION ALL
+               SELECT (SELECT s.source_id FROM bulkhead.stages s
+                        WHERE s.state = 'ready' AND s.lane = 'transfer' AND s.source_id > w.source_id ORDER BY s.source_id LIMIT 1)
+                 FROM waiting w WHERE w.source_id IS NOT NULL),
+                free AS MATERIALIZED (SELECT source_id, bulkhead.free_transfers(source_id) AS slots FROM waiting WHERE source_id IS NOT NULL)
+           SELECT due.id AS "id!"
+             FROM free
+            CROSS JOIN LATERAL (
+                SELECT s.id, s.rank, s.expires_at FROM bulkhead.stages s
+                 WHERE s.source_id = free.source_id AND s.lane = 'transfer' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp()
+                   AND s.attempt < s.max_attempts AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
+                   AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+                   FROM bulkhead.exports e WHERE e.id = s.export_id)
+                 ORDER BY s.rank, s.expires_at, s.next_run_at LIMIT least(free.slots, $1)) due
+            WHERE free.slots > 0
+            ORDER BY due.rank, due.expires_at LIMIT $1"#,
+        slots
+    )
+    .fetch_all(pool)
+    .await
 }

@@ -34,6 +34,21 @@ pub(super) async fn issue(db: &mut PgConnection, lane: Lane, stages: &[Uuid]) ->
     })
 }
 
+/// Tickets for stages that were committed without: in a transaction of their own, because their notifications make commits queue up. If
+/// this fails nothing is lost but time: the sweeper issues what is missing.
+pub async fn announce(pool: &PgPool, lane: Lane, stages: &[Uuid]) -> sqlx::Result<()> {
+    let mut tx = pool.begin().await?;
+    // One may be claimed already, or ticketed by a sweeper.
+    let waiting = sqlx::query_scalar!(
+        "SELECT id FROM bulkhead.stages WHERE id = ANY($1) AND state = 'ready' AND ticketed_at IS NULL FOR UPDATE SKIP LOCKED",
+        stages
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    issue(&mut tx, lane, &waiting).await?;
+    tx.commit().await
+}
+
 /// A ticket that was not answered: the stage may have another at once.
 pub async fn forget(db: &PgPool, stage_id: Uuid) -> sqlx::Result<()> {
     sqlx::query!("UPDATE bulkhead.stages SET ticketed_at = NULL WHERE id = $1 AND state = 'ready'", stage_id).execute(db).await?;
