@@ -6,36 +6,47 @@
 mod opponents;
 mod ours;
 
-use std::path::Path;
-
-use bulkhead_tests::bench::{
-    Bench, Goal, Samples,
-    data::{self, Shape},
-};
+use bulkhead_tests::bench::{Bench, Goal, Samples};
 use opponents::Opponents;
-use ours::Ours;
+use ours::{Input, Ours};
 
 const ONE: &str = "Bulkhead, one stream";
 const TWO: &str = "Bulkhead, two streams";
 
+/// What kind of resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Observations, under a kilobyte.
+    Small,
+    /// ExplanationOfBenefits, some kilobytes.
+    Large,
+}
+
+impl Shape {
+    pub const fn resource_type(self) -> &'static str {
+        match self {
+            Self::Small => "Observation",
+            Self::Large => "ExplanationOfBenefit",
+        }
+    }
+
+    pub const fn table(self) -> &'static str {
+        match self {
+            Self::Small => "observations",
+            Self::Large => "explanation_of_benefits",
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() {
     let bench = Bench::start("load: NDJSON to rows");
-    let bytes = bench.size(200 << 20, 1 << 20);
+    let bytes = bench.size(200_000_000, 1_000_000);
     for shape in [Shape::Small, Shape::Large] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let kind = shape.resource_type();
-        let path = folder.path().join(format!("{kind}.ndjson"));
-        let title = format!("{shape:?} made-up {kind}s");
-        if bench.wants(&title) {
-            let lines = data::write(&path, shape, bytes, 1);
-            race(&bench, &title, shape, &path, lines).await;
-        }
-        let title = format!("Synthea's own {kind}s, with new ids");
-        if bench.wants(&title) {
-            match data::write_real(&path, kind, bytes, 2) {
-                Some(lines) => race(&bench, &title, shape, &path, lines).await,
-                None => println!("\n{title}: not beside the project, not measured"),
+        for input in [Input::Generated, Input::Real] {
+            let title = format!("{shape:?}: {input:?} {}s", shape.resource_type());
+            if bench.wants(&title) {
+                race(&bench, &title, shape, input, bytes).await;
             }
         }
     }
@@ -43,11 +54,14 @@ async fn main() {
 
 /// All contestants, taking turns.
 #[expect(clippy::cast_precision_loss, reason = "a file's size")]
-async fn race(bench: &Bench, title: &str, shape: Shape, path: &Path, lines: u64) {
-    let megabytes = std::fs::metadata(path).expect("a file").len() as f64 / 1e6;
+async fn race(bench: &Bench, title: &str, shape: Shape, input: Input, bytes: usize) {
+    let Some(ours) = Ours::start(shape, input, bytes, env!("CARGO_BIN_EXE_bulkhead-test-worker")).await else {
+        println!("\n## {title}: no such data beside the project, not measured");
+        return;
+    };
+    let opponents = Opponents::prepare(&ours.app.database, shape, &ours.ndjson, ours.export_id).await;
+    let (megabytes, lines) = (std::fs::metadata(&ours.ndjson).expect("a file").len() as f64 / 1e6, opponents.lines);
     println!("\n## {title}: {lines} rows, {megabytes:.0} MB, {:.0} bytes each", megabytes * 1e6 / lines as f64);
-    let ours = Ours::start(shape, path, env!("CARGO_BIN_EXE_bulkhead-test-worker")).await;
-    let opponents = Opponents::prepare(&ours.app.database, shape, path, ours.export_id).await;
     let mut rates = Samples::of("MB of NDJSON a second");
     let mut profile = Samples::of("% of one processor, while it loads");
     for _ in 0..bench.runs {

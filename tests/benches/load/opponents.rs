@@ -8,10 +8,12 @@ use std::{
     time::Instant,
 };
 
-use bulkhead_tests::{Database, bench::data::Shape};
+use bulkhead_tests::Database;
 use futures::TryStreamExt as _;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
+
+use crate::Shape;
 
 pub const SAME: &str = "psql \\copy, same definition";
 pub const DEFAULT: &str = "psql \\copy, default table";
@@ -78,6 +80,8 @@ pub struct Opponents<'d> {
     dsn: String,
     export_id: Uuid,
     python: bool,
+    /// Rows of the input.
+    pub lines: usize,
 }
 
 impl<'d> Opponents<'d> {
@@ -105,7 +109,7 @@ impl<'d> Opponents<'d> {
         let columns = columns.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
         let tsv = ndjson.with_extension("tsv");
         let dsn = database.url.clone();
-        let mut opponents = Self { database, table, columns, tsv, dsn, export_id, python: false };
+        let mut opponents = Self { database, table, columns, tsv, dsn, export_id, python: false, lines: 0 };
         opponents.write_tsv(ndjson).await;
         let importable = Command::new("python3").args(["-c", "import psycopg2"]).stderr(Stdio::null()).status();
         opponents.python = importable.is_ok_and(|status| status.success());
@@ -156,9 +160,10 @@ impl<'d> Opponents<'d> {
     }
 
     /// The computed columns are taken from Postgres' own casts of the resource, not from our loader.
-    async fn write_tsv(&self, ndjson: &Path) {
+    async fn write_tsv(&mut self, ndjson: &Path) {
         let text = std::fs::read_to_string(ndjson).expect("the input");
         let computed = self.computed(&text).await;
+        self.lines = computed.len();
         let mut out = std::io::BufWriter::new(std::fs::File::create(&self.tsv).expect("a file"));
         for line in text.lines() {
             let id = line.split_once("\"id\":\"").and_then(|(_, rest)| rest.split_once('"')).expect("an id").0;

@@ -1,42 +1,61 @@
 //! Bulkhead: parts that a real worker has downloaded are loaded by a real worker.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use bulkhead_shared::queue::{FreeSlots, sweep};
 use bulkhead_tests::{
     App, Database, SandboxConfig, Setup, Worker,
-    bench::{data::Shape, processor_seconds},
+    bench::{data, processor_seconds},
 };
+use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::Shape;
+
+/// Where the resources come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// The sandbox makes them up.
+    Generated,
+    /// Synthea's own, with new ids.
+    Real,
+}
 
 /// A downloaded export whose loads wait for a word.
 pub struct Ours {
     pub app: App,
     pub export_id: Uuid,
+    /// The file as it was downloaded.
+    pub ndjson: PathBuf,
     table: &'static str,
     /// The worker with one load at once, and the one with two: only one of the two is awake.
     streams: [usize; 2],
+    _folder: TempDir,
 }
 
 impl Ours {
-    pub async fn start(shape: Shape, file: &Path, program: &'static str) -> Self {
-        let folder = file.parent().expect("a folder");
-        let sandbox = SandboxConfig {
-            data: vec![("bench".to_owned(), folder.to_owned())],
-            resources_per_file: usize::MAX,
-            export_time: Duration::ZERO,
-            scale: 0.001,
-            ..SandboxConfig::default()
-        };
+    /// `None` where there is no such data.
+    pub async fn start(shape: Shape, input: Input, bytes: usize, program: &'static str) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let kind = shape.resource_type();
+        let mut sandbox =
+            SandboxConfig { resources_per_file: usize::MAX, export_time: Duration::ZERO, scale: 0.001, ..SandboxConfig::default() };
+        match input {
+            Input::Generated => sandbox.generated.push(format!("bench={kind}:{bytes}").parse().expect("a file")),
+            Input::Real => {
+                data::write_real(&folder.path().join(format!("{kind}.ndjson")), kind, bytes)?;
+                sandbox.data.push(("bench".to_owned(), folder.path().to_owned()));
+            }
+        }
         let settings = vec![("LOG_LEVEL", "warn".to_owned())];
         let setup = Setup { sandbox, workers: 0, settings, own_postgres: false, program };
         let mut app = App::start_on(Database::durable().await, setup).await;
         hold_loads(&app).await;
         let streams = [app.add_worker_with(&[("WORKER_LOADS", "1")]), app.add_worker_with(&[("WORKER_LOADS", "2")])];
-        let export_id = app.export_of("bench", &[shape.resource_type()]).await;
+        let export_id = app.export_of("bench", &[kind]).await;
         app.until_sql(
             "SELECT bool_and(state = 'downloaded') FROM bulkhead.export_files WHERE export_id = $1 HAVING count(*) > 0",
             export_id,
@@ -47,7 +66,9 @@ impl Ours {
         for worker in streams {
             app.workers[worker].pause();
         }
-        Self { app, export_id, table: shape.table(), streams }
+        let ndjson = folder.path().join("downloaded.ndjson");
+        join_parts(&app, &ndjson).await;
+        Some(Self { app, export_id, ndjson, table: shape.table(), streams, _folder: folder })
     }
 
     pub async fn run(&self, streams: usize) -> Run {
@@ -103,6 +124,17 @@ pub struct Run {
     /// Processor seconds of the loads' backends, and of the worker.
     pub backends: f64,
     pub worker: f64,
+}
+
+/// The parts, one after the other, are the file.
+async fn join_parts(app: &App, path: &Path) {
+    let keys: Vec<String> =
+        sqlx::query_scalar("SELECT blob_key FROM bulkhead.file_parts ORDER BY n").fetch_all(&app.pool).await.expect("the parts");
+    let mut file = std::fs::File::create(path).expect("a file");
+    for key in keys {
+        let mut part = std::fs::File::open(app.blobs().join(key)).expect("a part");
+        std::io::copy(&mut part, &mut file).expect("room on the disk");
+    }
 }
 
 /// Loads come when they are told to.
