@@ -13,6 +13,13 @@ pub use samples::{Goal, Samples, quantile};
 /// Fewer runs than this say nothing.
 const RUNS: usize = 5;
 
+/// Little input, one run: nothing to judge.
+fn is_quick() -> bool {
+    std::env::args().any(|argument| argument == QUICK)
+}
+
+const QUICK: &str = "--quick";
+
 /// One program under `benches/`.
 #[derive(Debug, Clone)]
 pub struct Bench {
@@ -36,7 +43,7 @@ impl Bench {
             match argument.as_str() {
                 // What cargo itself adds.
                 "--bench" => {}
-                "--quick" => (bench.quick, bench.runs) = (true, 1),
+                QUICK => (bench.quick, bench.runs) = (true, 1),
                 word if !word.starts_with('-') => bench.words.push(word.to_lowercase()),
                 other => panic!("{other}: not known here; a benchmark takes --quick, and words of the titles to run"),
             }
