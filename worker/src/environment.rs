@@ -7,13 +7,17 @@ use bulkhead_shared::{
 };
 use sqlx::PgPool;
 
-use crate::{fhir::http::Http, load::connections::Connections};
+use crate::{
+    fhir::http::Http,
+    load::{buffers::Buffers, connections::Connections},
+};
 
 /// Made once a process.
 pub struct Environment {
     /// For claims, finishes and everything short.
     pub pool: PgPool,
     pub loads: Connections,
+    pub buffers: Buffers,
     pub worker_name: String,
     pub http: Http,
     pub blobs: Blobs,

@@ -21,7 +21,7 @@ use crate::{
     fhir::http::Http,
     housekeeping,
     lease::Lease,
-    load::connections::Connections,
+    load::{buffers::Buffers, connections::Connections},
     polls::{self, Polls},
     runner::Runner,
     settings::WorkerSettings,
@@ -44,6 +44,7 @@ pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
     let env = Arc::new(Environment {
         pool: pool.clone(),
         loads: Connections::to(url)?,
+        buffers: Buffers::default(),
         worker_name: name.clone(),
         http: Http::new(&settings.http, settings.outgoing.rules())?,
         blobs,

@@ -17,7 +17,7 @@ use bulkhead_shared::{
 };
 use sqlx::{PgConnection, PgPool};
 
-use crate::{environment::Environment, fhir::http::Http, polls::Rows, stages::Nothing};
+use crate::{environment::Environment, fhir::http::Http, load::buffers::Buffers, polls::Rows, stages::Nothing};
 
 /// One attempt of one stage.
 pub struct Work {
@@ -71,6 +71,10 @@ impl Work {
 
     pub fn blobs(&self) -> &Blobs {
         &self.env.blobs
+    }
+
+    pub fn buffers(&self) -> Buffers {
+        self.env.buffers.clone()
     }
 
     pub fn retry(&self) -> &RetrySettings {

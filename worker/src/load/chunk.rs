@@ -3,12 +3,13 @@
 use bulkhead_shared::db::rejected_lines::Rejected;
 
 use super::{
+    buffers::Buffers,
     guard::Row,
     table::{Encoder, Table},
 };
 
 /// Chunks that are prepared together are at most this large, unless one row is larger.
-pub const BYTES: usize = 8 << 20;
+pub const BYTES: usize = 4 << 20;
 pub const ROWS: usize = 10_000;
 
 /// What is sorted and copied at once.
@@ -17,6 +18,13 @@ pub struct Chunk {
     pub table: Table,
     encoded: Vec<u8>,
     rows: Vec<Entry>,
+    buffers: Buffers,
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.buffers.give_back(std::mem::take(&mut self.encoded));
+    }
 }
 
 /// Where a row stands in the chunk.
@@ -35,9 +43,8 @@ struct Entry {
 }
 
 impl Chunk {
-    pub fn of(table: Table) -> Self {
-        // Memory that is not written to costs nothing; growing would copy.
-        Self { table, encoded: Vec::with_capacity(BYTES + BYTES / 8), rows: Vec::new() }
+    pub fn of(table: Table, buffers: &Buffers) -> Self {
+        Self { table, encoded: buffers.take(), rows: Vec::new(), buffers: buffers.clone() }
     }
 
     /// Adds a row; returns its length.
@@ -96,7 +103,7 @@ mod tests {
     #[test]
     fn rows_come_in_the_order_of_their_ids_and_keep_their_lines() {
         let encoder = Encoder::new(Uuid::nil(), 7, false);
-        let mut chunk = Chunk::of(Table::of("Basic"));
+        let mut chunk = Chunk::of(Table::of("Basic"), &Buffers::default());
         let ids = ["b", "a", "a-longer-id-than-sixteen-bytes-2", "a-longer-id-than-sixteen-bytes-1", "B"];
         for (line, id) in (1..).zip(ids) {
             let text = format!(r#"{{"resourceType":"Basic","id":"{id}"}}"#);

@@ -1,6 +1,7 @@
 //! NDJSON to rows. A part is one transaction: the fast way is one binary COPY; when Postgres refuses something, or a resource
 //! is there already, the part is loaded again the careful way.
 
+pub mod buffers;
 pub mod careful;
 mod chunk;
 pub mod connections;

@@ -15,6 +15,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
+    buffers::Buffers,
     chunk::{self, Chunk},
     guard::{self, Row},
     lines::Lines,
@@ -53,10 +54,10 @@ pub struct Preparation {
 
 impl Preparation {
     /// Begins. Dropping it ends the thread at its next chunk.
-    pub fn start(blob: Box<dyn Read + Send>, plan: Plan) -> Self {
+    pub fn start(blob: Box<dyn Read + Send>, plan: Plan, buffers: Buffers) -> Self {
         let (sender, ready) = mpsc::channel(1);
         let runtime = Handle::current();
-        let thread = tokio::task::spawn_blocking(move || prepare(blob, &plan, &Hand { sender, runtime }));
+        let thread = tokio::task::spawn_blocking(move || prepare(blob, &plan, &buffers, &Hand { sender, runtime }));
         Self { ready, thread }
     }
 
@@ -89,7 +90,7 @@ fn gone() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-fn prepare(blob: Box<dyn Read + Send>, plan: &Plan, hand: &Hand) -> io::Result<Vec<u8>> {
+fn prepare(blob: Box<dyn Read + Send>, plan: &Plan, buffers: &Buffers, hand: &Hand) -> io::Result<Vec<u8>> {
     let encoder = Encoder::new(plan.export_id, plan.part.id, plan.staged);
     let mut lines = Lines::of(blob);
     let mut chunks: BTreeMap<Table, Chunk> = BTreeMap::new();
@@ -102,7 +103,7 @@ fn prepare(blob: Box<dyn Read + Send>, plan: &Plan, hand: &Hand) -> io::Result<V
         match guard::check(line.text, plan.expected_type.as_deref()) {
             Ok(fields) => {
                 let table = Table::of(&fields.resource_type);
-                let chunk = chunks.entry(table).or_insert_with(|| Chunk::of(table));
+                let chunk = chunks.entry(table).or_insert_with(|| Chunk::of(table, buffers));
                 bytes += chunk.push(&encoder, &Row { line: number, byte_start, text: line.text, fields });
                 rows += 1;
                 if bytes >= most || rows >= chunk::ROWS {

@@ -102,7 +102,7 @@ async fn attempt(db: &mut PgConnection, work: &Work, part: &FilePart, file: &Exp
     };
     let plan =
         Plan { export_id: work.export.id, part: part.clone(), expected_type: file.resource_type.clone(), staged: way == Way::Careful };
-    let mut preparation = Preparation::start(blob, plan);
+    let mut preparation = Preparation::start(blob, plan, work.buffers());
     begin(db, work, part).await?;
     let added = match way {
         Way::Fast => fast::load(db, &mut preparation, work.export.id, part.id).await?,
