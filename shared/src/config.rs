@@ -6,6 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use crate::{
+    blob::Compression,
     clock,
     domain::outgoing::OutgoingRules,
     secrets::{Cipher, SecretError},
@@ -84,6 +85,9 @@ pub struct BlobSettings {
     /// Days to keep the files of an export that has ended
     #[arg(long, env = "BULK_DATA_RETENTION", default_value_t = 7.0)]
     pub bulk_data_retention: f64,
+    /// How downloaded files are kept; they take a tenth of the space with zstd. What was stored the other way stays readable
+    #[arg(long, env = "BULK_DATA_COMPRESSION", value_enum, default_value_t)]
+    pub bulk_data_compression: Compression,
 }
 
 impl BlobSettings {

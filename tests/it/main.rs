@@ -5,6 +5,7 @@ mod authentication;
 mod contract;
 mod downloading;
 mod fault_walk;
+mod hostile_lines;
 mod loading;
 mod long_polls;
 mod operations;

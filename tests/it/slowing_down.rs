@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bulkhead_shared::db::sources;
+use bulkhead_shared::{db::sources, domain::stage::Lane, queue::claim_best};
 use bulkhead_tests::{App, SandboxConfig, Setup};
 use futures::future::join_all;
 use uuid::Uuid;
@@ -96,18 +96,20 @@ async fn while_the_server_wants_to_be_left_alone_no_file_is_asked_for() {
         .await
         .expect("a pause");
     let job = app.export_of(GROUP, &["Patient", "Condition"]).await;
-    // Every download has seen that it must wait; none has cost its only attempt.
-    app.until_sql(
-        "SELECT count(*) > 1 AND bool_and(state = 'ready' AND attempt = 0 AND next_run_at > clock_timestamp() + interval '50 minutes')
-           FROM bulkhead.stages WHERE export_id = $1 AND kind = 'download'",
-        job,
-    )
-    .await;
+    app.until_sql("SELECT count(*) > 1 FROM bulkhead.stages WHERE export_id = $1 AND kind = 'download'", job).await;
+    // Whoever looks for work finds none there, and it costs no attempt.
+    let worker: Uuid =
+        sqlx::query_scalar("SELECT id FROM bulkhead.workers WHERE ended_at IS NULL").fetch_one(&app.pool).await.expect("a worker");
+    assert!(claim_best(&app.pool, worker, Lane::Transfer).await.expect("the queue").is_none());
+    let untouched = format!(
+        "SELECT bool_and(state = 'ready' AND runs = 0 AND attempt = 0) FROM bulkhead.stages WHERE export_id = '{job}' AND kind = 'download'"
+    );
+    assert!(app.is(&untouched).await, "{}", app.logs());
     assert_eq!(app.sandbox.stats().files_started, asked);
-    for sql in ["UPDATE bulkhead.sources SET paused_until = 'epoch'", "UPDATE bulkhead.stages SET next_run_at = clock_timestamp()"] {
-        sqlx::query(sql).execute(&app.pool).await.expect("the end of the pause");
-    }
+    app.sql("UPDATE bulkhead.sources SET paused_until = 'epoch'").await;
+    let began = std::time::Instant::now();
     app.until(job, "completed").await;
+    assert!(began.elapsed() < Duration::from_secs(45), "it waited for its tickets to be issued again");
     app.assert_rows_of(job, GROUP, &["Patient", "Condition"]).await;
     app.assert_nothing_left().await;
 }

@@ -40,6 +40,9 @@ pub async fn sweep_regularly(runner: Arc<Runner>) {
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "could not compare the queue with what runs here; trying again"),
         }
+        if let Err(error) = runner.look_for_downloads().await {
+            tracing::warn!(%error, "could not look for downloads; trying again");
+        }
         match sweep(&runner.env.pool, runner.free_slots(), runner.env.retry.retry_max_attempts).await {
             Ok(swept) => {
                 last_good = Instant::now();

@@ -35,7 +35,7 @@ const CONTROL_CONNECTIONS: u32 = 6;
 pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
     let url = &settings.database.database_url;
     let cipher = settings.secrets.cipher()?;
-    let blobs = Blobs::in_folder(&settings.blobs.bulk_data_dir)
+    let blobs = Blobs::in_folder(&settings.blobs.bulk_data_dir, settings.blobs.bulk_data_compression)
         .context("the folder for downloaded files (BULK_DATA_DIR) cannot be used; point it at one this user may write to")?;
     let pool = db::pool(url, "bulkhead-worker", CONTROL_CONNECTIONS)?;
     db::check_connection(&pool, url).await?;

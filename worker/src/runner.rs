@@ -116,6 +116,16 @@ impl Runner {
         }
     }
 
+    /// Fills a free slot for downloads without a ticket: a source that was at its limit, or was left alone for a while, may have
+    /// work again, and its tickets were answered while it had none.
+    pub async fn look_for_downloads(self: &Arc<Self>) -> sqlx::Result<()> {
+        let Ok(permit) = Arc::clone(self.slots(Lane::Transfer)).try_acquire_owned() else { return Ok(()) };
+        if let Some(claim) = claim_best(&self.env.pool, self.lease.id(), Lane::Transfer).await? {
+            self.spawn(Lane::Transfer, claim, permit);
+        }
+        Ok(())
+    }
+
     async fn give_ticket_up(&self, stage_id: Uuid) {
         if let Err(error) = queue::forget_ticket(&self.env.pool, stage_id).await {
             tracing::debug!(%error, "a ticket was not given up; it counts as unanswered in a minute");

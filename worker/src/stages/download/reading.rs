@@ -223,12 +223,17 @@ impl<'w> Reading<'w> {
     async fn take(&mut self, step: Step) -> Result<(), StageError> {
         match step {
             Step::Piece(piece) => {
-                let key = blob_key::of_part(self.work.export.id, self.file.id, self.work.claim().claim_id, self.cutter.cut().n);
+                let key = self.blob_key(self.cutter.cut().n);
                 let blob = self.blob.get_or_insert_with(|| self.work.blobs().create(&key));
                 blob.write(piece.into()).await.map_err(not_kept)
             }
             Step::End(part) => self.keep(part).await,
         }
+    }
+
+    fn blob_key(&self, n: i32) -> String {
+        let compression = self.work.blobs().compression();
+        blob_key::of_part(self.work.export.id, self.file.id, self.work.claim().claim_id, n, compression)
     }
 
     /// Makes a part durable, unless it is there already.
@@ -243,7 +248,7 @@ impl<'w> Reading<'w> {
             return blob.abort().await.map_err(not_kept);
         }
         blob.finish().await.map_err(not_kept)?;
-        let blob_key = blob_key::of_part(self.work.export.id, self.file.id, self.work.claim().claim_id, cut.n);
+        let blob_key = self.blob_key(cut.n);
         let part =
             NewPart { n: cut.n, blob_key, byte_start: cut.byte_start, byte_len, first_line: cut.first_line, physical_lines, lines, sha256 };
         let kept = Kept { file_id: self.file.id, file_n: self.file.n, part, replaces: known.is_some() };
