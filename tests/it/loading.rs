@@ -17,7 +17,11 @@ fn at_once() -> SandboxConfig {
 }
 
 pub async fn start() -> App {
-    App::start(Setup { sandbox: at_once(), ..setup() }).await
+    start_with(Vec::new()).await
+}
+
+pub async fn start_with(settings: Vec<(&'static str, String)>) -> App {
+    App::start(Setup { sandbox: at_once(), settings, ..setup() }).await
 }
 
 /// A server that serves these lines as the patients of the Group `mine`.

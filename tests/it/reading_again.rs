@@ -6,7 +6,7 @@ use bulkhead_tests::{App, PlainProxy};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::loading::{GROUP, findings, found, serving, start};
+use crate::loading::{GROUP, findings, found, serving, start, start_with};
 
 /// Loads come an hour after their parts; `now` makes them come at once.
 async fn postpone_loads(app: &App) {
@@ -39,7 +39,10 @@ fn blobs(folder: &Path) -> Vec<PathBuf> {
 }
 
 async fn reads_again_after(harm: impl Fn(&Path)) {
-    let app = start().await;
+    reads_again_from(start().await, harm).await;
+}
+
+async fn reads_again_from(app: App, harm: impl Fn(&Path)) {
     postpone_loads(&app).await;
     let job = app.export_of(GROUP, &["Condition"]).await;
     app.until_sql("SELECT count(*) = 1 AND bool_and(state = 'downloaded') FROM bulkhead.export_files WHERE export_id = $1", job).await;
@@ -63,13 +66,25 @@ async fn a_part_that_vanished_from_the_disk_is_read_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_rotted_on_the_disk_is_read_again() {
-    reads_again_after(|blob| {
-        let mut bytes = std::fs::read(blob).expect("the blob");
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(blob, bytes).expect("the blob");
-    })
-    .await;
+    reads_again_after(rot).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_part_that_rotted_or_ends_early_is_read_again() {
+    let packed = || start_with(vec![("BULK_DATA_COMPRESSION", "zstd".to_owned())]);
+    reads_again_from(packed().await, rot).await;
+    let cut_short = |blob: &Path| {
+        let bytes = std::fs::read(blob).expect("the blob");
+        std::fs::write(blob, &bytes[..bytes.len() / 2]).expect("the blob");
+    };
+    reads_again_from(packed().await, cut_short).await;
+}
+
+fn rot(blob: &Path) {
+    let mut bytes = std::fs::read(blob).expect("the blob");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(blob, bytes).expect("the blob");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -61,10 +61,22 @@ impl Preparation {
         Self { ready, thread }
     }
 
-    /// SHA-256 of the part, after the last of it was received.
-    pub async fn sha256(self) -> io::Result<Vec<u8>> {
+    /// SHA-256 of the part, after the last of it was received; `None` for a blob that cannot even be unpacked.
+    pub async fn sha256(self) -> io::Result<Option<Vec<u8>>> {
         drop(self.ready);
-        self.thread.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+        read(self.thread).await
+    }
+}
+
+/// What a thread that reads a blob comes to. An error that is not the system's is the blob's own: it is not what was stored.
+pub async fn read<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<Option<T>> {
+    match thread.await {
+        Ok(Ok(read)) => Ok(Some(read)),
+        Ok(Err(error)) if error.raw_os_error().is_none() => Ok(None),
+        Ok(Err(error)) => Err(error),
+        // The runner tells of it.
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(io::Error::other(error)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! load: one part into its table, in one transaction that also says so in the part's row.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bulkhead_shared::{
@@ -22,7 +22,7 @@ use crate::{
         careful,
         fast::{self, Added},
         outcomes,
-        prepare::{Plan, Preparation},
+        prepare::{self, Plan, Preparation},
     },
     work::Work,
 };
@@ -46,7 +46,7 @@ impl Stage for Load {
             None => attempt(&mut db, work, part, file, Way::Careful).await?,
         };
         match loaded {
-            Some(Loaded { sha256, added }) if sha256 == part.sha256 => {
+            Some(Loaded { sha256, added }) if sha256.as_ref() == Some(&part.sha256) => {
                 let duplicates = part.lines - added.rows - added.rejects;
                 let counts = LoadCounts { rows: added.rows, duplicates, rejects: added.rejects, outcomes: None };
                 Ok(Outcome::DoneIn(Box::new(db), Box::new(Counted { part_id: part.id, counts })))
@@ -67,8 +67,8 @@ enum Way {
 /// What is in the open transaction.
 struct Loaded {
     added: Added,
-    /// Of what was read.
-    sha256: Vec<u8>,
+    /// Of what was read; `None` if it could not be unpacked.
+    sha256: Option<Vec<u8>>,
 }
 
 /// A paused process in the middle of its COPY holds keys that ours would wait for, and nothing but this reaches it.
@@ -134,11 +134,11 @@ async fn read_only(work: &Work, part: &FilePart, file: &ExportFile) -> Result<Ou
         Err(BlobError::Missing) => return Ok(lost(part, file)),
         Err(error) => return Err(unreadable(error)),
     };
-    let read = tokio::task::spawn_blocking(move || outcomes::summary(blob)).await;
-    let (outcomes, sha256) = read.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(unreadable)?;
-    if sha256 != part.sha256 {
-        return Ok(lost(part, file));
-    }
+    let thread = tokio::task::spawn_blocking(move || outcomes::summary(blob));
+    let outcomes = match prepare::read(thread).await.map_err(unreadable)? {
+        Some((outcomes, sha256)) if sha256 == part.sha256 => outcomes,
+        _ => return Ok(lost(part, file)),
+    };
     let outcomes = (file.kind == FileKind::Error).then_some(outcomes);
     let counts = LoadCounts { rows: part.lines, outcomes, ..LoadCounts::default() };
     Ok(Outcome::Done(Box::new(Counted { part_id: part.id, counts })))
