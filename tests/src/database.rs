@@ -1,11 +1,13 @@
 //! Databases for tests: one server a test process, migrated once, copied for each test.
 
-use bulkhead_local::postgres::{Options, Postgres};
+use bulkhead_local::postgres::Postgres;
 use bulkhead_shared::db;
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
+
+use crate::bench::Durable;
 
 static SERVER: OnceCell<Postgres> = OnceCell::const_new();
 const TEMPLATE: &str = "template_bulkhead";
@@ -46,17 +48,9 @@ impl Database {
         Self::connect(url, Some(server))
     }
 
-    /// A database as a user has it: on a disk, with fsync. For measuring.
+    /// A database as a user has it, for measuring.
     pub async fn durable() -> Self {
-        let folder = tempfile::Builder::new()
-            .prefix("bulkhead-bench-")
-            // Postgres may run as another user.
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .tempdir()
-            .expect("a folder");
-        let server = Postgres::start(folder.path(), Options::default()).await.expect("a Postgres");
-        let url = server.url();
-        db::migrate(&url).await.expect("migrations");
+        let Durable { url, server, folder, .. } = Durable::start().await;
         Self { _folder: Some(folder), ..Self::connect(url, Some(server)) }
     }
 

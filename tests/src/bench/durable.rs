@@ -11,9 +11,10 @@ pub struct Durable {
     pub url: String,
     /// For statistics that only a superuser resets, and VACUUM.
     pub admin_url: String,
+    /// Ends before its folder goes.
+    pub server: Postgres,
     /// Of this measurement.
     pub folder: TempDir,
-    _server: Postgres,
 }
 
 impl Durable {
@@ -29,6 +30,6 @@ impl Durable {
         let url = server.url();
         db::migrate(&url).await.expect("migrations");
         let admin_url = server.admin_url(bulkhead_local::postgres::DATABASE);
-        Self { url, admin_url, folder, _server: server }
+        Self { url, admin_url, server, folder }
     }
 }
