@@ -89,7 +89,8 @@ impl Cutter {
     pub fn next_step(&mut self, border: Option<usize>) -> Result<Option<Step>, LineTooLong> {
         let limit = border.filter(|border| *border > 0).unwrap_or(part_size(self.cut.n));
         let room = limit.saturating_sub(self.part.bytes);
-        if self.pending.len() < room {
+        // Just as much may be all there is: a last line without its newline ends where it ended before.
+        if self.pending.len() <= room {
             return if self.pending.len() < PIECE { Ok(None) } else { self.up_to_the_last_line(self.pending.len()) };
         }
         if room > 0
@@ -209,6 +210,9 @@ mod tests {
         assert_eq!(texts(&[4]), [b"{1}\n".to_vec(), b"{2}\n{3}\n".to_vec()]);
         assert_eq!(texts(&[9]), [b"{1}\n{2}\n".to_vec(), b"{3}\n".to_vec()]);
         assert_eq!(texts(&[2]), [b"{1}\n".to_vec(), b"{2}\n{3}\n".to_vec()]);
+        // The last line lacked its newline before, and does again.
+        let again: Vec<_> = cut_up(b"{1}\n{2}", 7, &[7]).0.into_iter().map(|(text, _)| text).collect();
+        assert_eq!(again, [b"{1}\n{2}".to_vec()]);
     }
 
     #[test]

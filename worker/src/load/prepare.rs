@@ -125,7 +125,7 @@ fn prepare(blob: Box<dyn Read + Send>, plan: &Plan, buffers: &Buffers, hand: &Ha
                 }
             }
             Err(reason) => {
-                rejected_bytes += line.text.len();
+                rejected_bytes += line.text.len() + size_of::<Rejected>();
                 rejected.push(Rejected { line: number, reason, bytes: line.text.to_vec(), byte_start });
                 if rejected_bytes >= REJECTED_BYTES {
                     hand.over(Prepared::Rejected(std::mem::take(&mut rejected)))?;
