@@ -1,3 +1,6 @@
+-- Workers of the version before may be at work: all they lock is locked first, at once, so that nothing deadlocks.
+LOCK TABLE bulkhead.exports, bulkhead.stages, bulkhead.export_files, bulkhead.file_parts, bulkhead.export_events IN ACCESS EXCLUSIVE MODE;
+
 -- What the queue does costs the same however many stages are finished, wait for next week, or wait for a source at its limit.
 
 -- The server forgets a file then. Of those of one rank, the first to go is downloaded first.

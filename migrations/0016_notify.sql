@@ -1,3 +1,6 @@
+-- Workers of the version before may be at work: all they lock is locked first, at once, so that nothing deadlocks.
+LOCK TABLE bulkhead.exports, bulkhead.stages, bulkhead.export_files, bulkhead.file_parts, bulkhead.export_events IN ACCESS EXCLUSIVE MODE;
+
 -- Whoever waits for a change of an export is told: channel bulkhead_exports, payload its id, once a transaction (Postgres drops repeated
 -- notifications). A new export notifies nobody: nobody can know its id yet, and a notification makes commits queue up.
 CREATE FUNCTION bulkhead.notify_export() RETURNS trigger LANGUAGE plpgsql AS $$
