@@ -23,7 +23,7 @@ pub enum Compression {
     /// As they came: least work
     #[default]
     None,
-    /// A tenth of the space, for a little work
+    /// Much less space, for some work
     Zstd,
 }
 
@@ -39,7 +39,7 @@ impl Compression {
 }
 
 const ZSTD: &str = ".zst";
-/// The fastest that is not a special mode: FHIR shrinks to a tenth at every level.
+/// The fastest that is not a special mode.
 const ZSTD_LEVEL: i32 = 1;
 
 /// The store. Cheap to clone.
