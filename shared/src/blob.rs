@@ -72,15 +72,17 @@ pub struct BlobWriter {
     packed: bool,
 }
 
-fn pack(piece: &[u8]) -> Result<Bytes, BlobError> {
-    zstd::bulk::compress(piece, ZSTD_LEVEL).map(Bytes::from).map_err(|error| BlobError::Other(error.to_string()))
+/// On a thread of its own: a piece may be 64 MiB, and a worker's other tasks must not wait for it.
+async fn pack(piece: Bytes) -> Result<Bytes, BlobError> {
+    let packed = tokio::task::spawn_blocking(move || zstd::bulk::compress(&piece, ZSTD_LEVEL)).await;
+    packed.map_err(std::io::Error::other).flatten().map(Bytes::from).map_err(|error| BlobError::Other(error.to_string()))
 }
 
 impl BlobWriter {
     /// Adds a piece.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), BlobError> {
         // Each piece is a frame of its own: frames one after the other are a zstd file (RFC 8878, 3).
-        let piece = if self.packed { pack(&piece)? } else { piece };
+        let piece = if self.packed { pack(piece).await? } else { piece };
         let Some(upload) = &mut self.upload else {
             let Some(first) = self.first.replace(piece.clone()) else { return Ok(()) };
             self.first = None;

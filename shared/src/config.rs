@@ -85,7 +85,8 @@ pub struct BlobSettings {
     /// Days to keep the files of an export that has ended
     #[arg(long, env = "BULK_DATA_RETENTION", default_value_t = 7.0)]
     pub bulk_data_retention: f64,
-    /// How downloaded files are kept; they take much less space with zstd. What was stored the other way stays readable
+    /// How downloaded files are kept; they take much less space with zstd. What was stored the other way stays readable.
+    /// Change it only once all workers are of this version
     #[arg(long, env = "BULK_DATA_COMPRESSION", value_enum, default_value_t)]
     pub bulk_data_compression: Compression,
 }

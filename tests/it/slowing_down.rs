@@ -132,6 +132,10 @@ async fn the_limit_changes_at_most_once_at_a_time_and_stays_in_its_bounds() {
     }
     assert_eq!(source(&app).await.1, 1, "one download is always allowed");
 
+    // It halves nothing within a second of a change; how long the server wants to be left alone counts all the same.
+    assert_eq!(sources::slow_down(&app.pool, id, Duration::from_secs(300)).await.expect("an answer"), None);
+    assert!(app.is("SELECT paused_until > clock_timestamp() + interval '290 s' FROM bulkhead.sources").await);
+
     assert_eq!(speed_up().await.expect("an answer"), None, "a refusal counts, although it changed nothing");
     changed_ago(&app, "11 seconds").await;
     let changes = join_all((0..20).map(|_| speed_up())).await;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use bulkhead_shared::{
     db::workers,
     domain::stage::Lane,
-    queue::{FreeSlots, claim_best, sweep},
+    queue::{FreeSlots, adopt, bury_leftovers, claim_best, sweep},
 };
-use bulkhead_tests::{App, SandboxConfig, Setup};
+use bulkhead_tests::{App, Later, SandboxConfig, Setup};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -129,9 +129,53 @@ async fn what_a_failed_export_leaves_is_in_nobodys_way_and_a_retry_brings_it_bac
     let states = "SELECT state FROM bulkhead.stages WHERE export_id = $1 AND kind = 'download'";
     let now: Vec<String> = sqlx::query_scalar(states).bind(export).fetch_all(&app.pool).await.expect("states");
     assert_eq!(now, ["dead"; 3]);
+    // What ran meanwhile comes back to the queue later.
+    app.sql("UPDATE bulkhead.stages SET state = 'ready', finished_at = NULL").await;
+    assert_eq!(bury_leftovers(&app.pool).await.expect("a burial"), 3);
     // As if credentials had been the reason: it goes on where it stopped.
     sqlx::raw_sql("UPDATE bulkhead.exports SET failure_reason = 'credentials'").execute(&app.pool).await.expect("a reason");
     assert_eq!(app.operate(export, "retry").await.0, 200);
     let now: Vec<String> = sqlx::query_scalar(states).bind(export).fetch_all(&app.pool).await.expect("states");
     assert_eq!(now, ["ready"; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn polls_of_a_server_that_hangs_do_not_keep_those_of_others_from_being_taken() {
+    let app = App::start(Setup { workers: 0, ..setup() }).await;
+    let hanging = Later::start(Duration::from_secs(60)).await;
+    hanging.insert_exports(&app.pool, 300, Duration::ZERO).await;
+    let hanging: Uuid = sqlx::query_scalar("SELECT id FROM bulkhead.sources").fetch_one(&app.pool).await.expect("a source");
+    let well = Later::start(Duration::from_secs(60)).await;
+    well.insert_exports(&app.pool, 3, Duration::ZERO).await;
+    let worker = worker(&app.pool).await;
+    let taken = adopt(&app.pool, worker, &[hanging], 100).await.expect("claims");
+    assert_eq!(taken.len(), 3);
+    assert!(taken.iter().all(|claim| claim.source_id != hanging));
+    // Who drains takes nothing more, whatever is still on its way.
+    workers::set_draining(&app.pool, worker).await.expect("draining");
+    assert!(adopt(&app.pool, worker, &[], 100).await.expect("no claims").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_sleeps_when_its_export_fails_is_buried_with_it() {
+    let app = App::start(Setup { workers: 0, ..setup() }).await;
+    let source = source(&app.pool, 100).await;
+    let export = downloads(&app.pool, source, 1, 300.0).await;
+    let worker = worker(&app.pool).await;
+    sqlx::query(
+        "INSERT INTO bulkhead.stages (id, export_id, source_id, kind, lane, state, claim_id, worker_id, wake_at, max_attempts)
+         VALUES (gen_random_uuid(), $1, $2, 'poll', 'poll', 'running', gen_random_uuid(), $3, now() + interval '1 hour', 5)",
+    )
+    .bind(export)
+    .bind(source)
+    .bind(worker)
+    .execute(&app.pool)
+    .await
+    .expect("a sleeping poll");
+    let claimed = claim_best(&app.pool, worker, Lane::Transfer).await.expect("a claim").expect("a download");
+    let fence = bulkhead_shared::queue::Fence { claim: claimed, worker_name: "test".to_owned(), max_attempts: 5 };
+    let trouble = bulkhead_shared::queue::Trouble::new(bulkhead_shared::domain::failure::Reason::Credentials, "Refused.", "Retry.");
+    let failed = Err(&bulkhead_shared::queue::StageError::Fail(trouble));
+    bulkhead_shared::queue::finish(&app.pool, &fence, failed, Duration::ZERO).await.expect("the end");
+    assert!(app.is("SELECT bool_and(state = 'dead' AND worker_id IS NULL) FROM bulkhead.stages").await);
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bulkhead_shared::{
     db::{exports, orphan_exports, sources, workers},
-    queue::{clean_up_failed, purge, sweep},
+    queue::{bury_leftovers, clean_up_failed, purge, sweep},
 };
 use reqwest::Method;
 use tokio::time::{self, Instant};
@@ -69,6 +69,9 @@ pub async fn clean_regularly(runner: Arc<Runner>) {
             Ok(rows) if rows > 0 => tracing::debug!(rows, "purged"),
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "the purge failed; trying again"),
+        }
+        if let Err(error) = bury_leftovers(&runner.env.pool).await {
+            tracing::warn!(%error, "stages of failed exports could not be taken out of the queue; trying again");
         }
         if let Err(error) = clean_up_failed(&runner.env.pool, runner.env.blob_settings.retention_seconds()).await {
             tracing::warn!(%error, "the clean-up of failed exports could not be scheduled; trying again");

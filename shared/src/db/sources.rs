@@ -142,16 +142,18 @@ pub async fn get_many(db: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Source>> {
 }
 
 /// The server refused a file because it is asked for too much: half as many downloads at once, at least one, and none before
-/// `pause` is over. Many downloads are refused together, and mean one thing: within a second of a change nothing is written.
+/// `pause` is over. Many downloads are refused together, and mean one thing: within a second of a change nothing is halved again.
 /// Says how many downloads there may be now, if that changed.
 pub async fn slow_down(db: &PgPool, id: Uuid, pause: Duration) -> sqlx::Result<Option<i32>> {
     let changed = sqlx::query!(
         r#"UPDATE bulkhead.sources s
-              SET slowed_to = greatest(old.parallel / 2, 1), parallel_changed_at = clock_timestamp(),
+              SET slowed_to = CASE WHEN old.settled THEN greatest(old.parallel / 2, 1) ELSE s.slowed_to END,
+                  parallel_changed_at = CASE WHEN old.settled THEN clock_timestamp() ELSE s.parallel_changed_at END,
                   paused_until = greatest(s.paused_until, clock_timestamp() + $2)
-             FROM (SELECT id, parallel FROM bulkhead.sources
-                    WHERE id = $1 AND parallel_changed_at < clock_timestamp() - interval '1 s' FOR NO KEY UPDATE) old
-            WHERE s.id = old.id
+             FROM (SELECT id, parallel, parallel_changed_at < clock_timestamp() - interval '1 s' AS settled
+                     FROM bulkhead.sources WHERE id = $1 FOR NO KEY UPDATE) old
+            -- Within a second of a change a refusal is news only if it asks for a longer pause.
+            WHERE s.id = old.id AND (old.settled OR clock_timestamp() + $2 > s.paused_until + interval '1 s')
            RETURNING old.parallel AS before, s.parallel"#,
         id,
         interval(pause)

@@ -198,7 +198,7 @@ async fn take(db: &mut PgConnection, worker_id: Uuid, lane: Lane, stage_id: Uuid
         "UPDATE bulkhead.stages
             SET state = 'running', claim_id = gen_random_uuid(), worker_id = $2, attempt = attempt + 1, runs = runs + 1,
                 started_at = clock_timestamp()
-          WHERE id = $1 AND state = 'ready' AND EXISTS (SELECT FROM bulkhead.workers WHERE id = $2 AND ended_at IS NULL)
+          WHERE id = $1 AND state = 'ready' AND EXISTS (SELECT FROM bulkhead.workers WHERE id = $2 AND ended_at IS NULL AND NOT draining)
             AND (lane <> 'transfer' OR bulkhead.free_transfers(source_id) > 0)
          RETURNING id, claim_id, export_id, source_id, file_id, part_id, kind, attempt, max_attempts, snoozes",
         stage_id,

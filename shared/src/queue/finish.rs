@@ -219,13 +219,17 @@ pub(super) async fn bury(tx: &mut Fenced<'_>, trouble: &Trouble) -> Result<(), F
     Ok(())
 }
 
-/// The export fails. What it can no longer run is out of the claims' way; a retry makes it ready again.
+/// The export fails. What it can no longer run, a sleeping poll included, is out of the claims' way; a retry makes it ready again.
+/// What runs goes on; if it comes back to the queue, `bury_leftovers` finds it.
 async fn fail(tx: &mut Fenced<'_>, failure: &Failure, findings: Option<&[Finding]>) -> sqlx::Result<()> {
     let id = tx.export_id();
     if exports::fail(tx.db(), id, failure, findings).await? {
         sqlx::query!(
-            "UPDATE bulkhead.stages SET state = 'dead', finished_at = clock_timestamp(), error = coalesce(error, 'its export failed first')
-              WHERE export_id = $1 AND state = 'ready' AND kind NOT IN ('release', 'clean_up')",
+            "UPDATE bulkhead.stages
+                SET state = 'dead', worker_id = NULL, claim_id = NULL, wake_at = NULL, finished_at = clock_timestamp(),
+                    error = coalesce(error, 'its export failed first')
+              WHERE export_id = $1 AND (state = 'ready' OR (state = 'running' AND wake_at IS NOT NULL))
+                AND kind NOT IN ('release', 'clean_up')",
             id
         )
         .execute(tx.db())

@@ -19,6 +19,24 @@ pub async fn clean_up_failed(pool: &PgPool, retention: f64) -> sqlx::Result<u64>
     Ok(done.rows_affected())
 }
 
+/// What ran while its export failed and came back to the queue since: it would stand before what can run. One statement under the exports'
+/// locks, so that a retry is either before it, and the export not failed, or after it, and makes these stages ready again.
+pub async fn bury_leftovers(pool: &PgPool) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "WITH failed AS (
+             SELECT e.id FROM bulkhead.exports e
+              WHERE e.state = 'failed' AND e.cleaned_at IS NULL AND e.finished_at > statement_timestamp() - interval '1 day'
+                AND EXISTS (SELECT FROM bulkhead.stages s
+                             WHERE s.export_id = e.id AND s.state = 'ready' AND s.kind NOT IN ('release', 'clean_up'))
+              LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED)
+         UPDATE bulkhead.stages s SET state = 'dead', finished_at = clock_timestamp(), error = coalesce(s.error, 'its export failed first')
+           FROM failed WHERE s.export_id = failed.id AND s.state = 'ready' AND s.kind NOT IN ('release', 'clean_up')"
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// One purge; bounded, so that no transaction is long. Returns how many rows went.
 pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
     let tickets = sqlx::query!(
@@ -45,13 +63,13 @@ pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
     Ok(tickets.rows_affected() + apalis_workers.rows_affected() + workers.rows_affected() + stages)
 }
 
-/// The finished stages of a few ended exports whose time has come: by export, so that what stays is not looked at again. `None`: there are
-/// no such exports.
+/// The finished stages of one ended export whose time has come: by export, so that what stays is not looked at again. `None`: there is no
+/// such export.
 async fn purge_stages(pool: &PgPool) -> sqlx::Result<Option<u64>> {
     let mut tx = pool.begin().await?;
     let exports = sqlx::query_scalar!(
         "UPDATE bulkhead.exports SET purge_at = NULL
-          WHERE id IN (SELECT id FROM bulkhead.exports WHERE purge_at <= statement_timestamp() ORDER BY purge_at LIMIT 20
+          WHERE id IN (SELECT id FROM bulkhead.exports WHERE purge_at <= statement_timestamp() ORDER BY purge_at LIMIT 1
                           FOR NO KEY UPDATE SKIP LOCKED)
          RETURNING id"
     )

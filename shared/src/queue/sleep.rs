@@ -11,21 +11,24 @@ use super::{
     claim::{ClaimRow, into_claims},
 };
 
-/// Takes up to `limit` due polls; each gets a claim of its own. They are held, not begun: their attempts do not count yet.
-pub async fn adopt(db: &PgPool, worker_id: Uuid, limit: i64) -> sqlx::Result<Vec<Claim>> {
+/// Takes up to `limit` due polls, none of these sources; each gets a claim of its own. They are held, not begun: their attempts do not
+/// count yet.
+pub async fn adopt(db: &PgPool, worker_id: Uuid, but_not: &[Uuid], limit: i64) -> sqlx::Result<Vec<Claim>> {
     let rows = sqlx::query_as!(
         ClaimRow,
         "WITH due AS (SELECT s.id FROM bulkhead.stages s
                        WHERE s.lane = 'poll' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
+                         AND s.source_id <> ALL($3)
                          AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
                                 FROM bulkhead.exports e WHERE e.id = s.export_id)
                        ORDER BY s.next_run_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          UPDATE bulkhead.stages s
             SET state = 'running', claim_id = gen_random_uuid(), worker_id = $1, wake_at = next_run_at, started_at = clock_timestamp()
-           FROM due WHERE s.id = due.id AND EXISTS (SELECT FROM bulkhead.workers WHERE id = $1 AND ended_at IS NULL)
+           FROM due WHERE s.id = due.id AND EXISTS (SELECT FROM bulkhead.workers WHERE id = $1 AND ended_at IS NULL AND NOT draining)
          RETURNING s.id, s.claim_id, s.export_id, s.source_id, s.file_id, s.part_id, s.kind, s.attempt, s.max_attempts, s.snoozes",
         worker_id,
-        limit
+        limit,
+        but_not
     )
     .fetch_all(db)
     .await?;

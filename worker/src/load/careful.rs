@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     chunk::Chunk,
     copy::Copy,
-    fast::Added,
+    fast::{Added, count},
     prepare::{Preparation, Prepared},
     table::Table,
 };
@@ -25,11 +25,13 @@ pub async fn load(db: &mut PgConnection, preparation: &mut Preparation, export_i
                 if tables.insert(chunk.table) {
                     prepare_staging(db, export_id, chunk.table).await?;
                 }
-                stage(db, &chunk).await?
+                let refused = stage(db, &chunk).await?;
+                added.lines += count(chunk.len() - refused.len());
+                refused
             }
             Prepared::Rejected(lines) => lines,
         };
-        added.rejects += i64::try_from(rejected.len()).unwrap_or(i64::MAX);
+        added.refuse(rejected.len());
         rejected_lines::add(db, export_id, part_id, &rejected).await?;
     }
     for table in tables {

@@ -111,10 +111,12 @@ impl Cutter {
     }
 
     fn up_to_the_last_line(&mut self, within: usize) -> Result<Option<Step>, LineTooLong> {
-        match memchr::memrchr(b'\n', &self.pending[..within]) {
-            Some(newline) => Ok(Some(self.let_out(newline + 1))),
-            None => self.check_length().map(|()| None),
+        let from = self.searched.min(within);
+        if let Some(newline) = memchr::memrchr(b'\n', &self.pending[from..within]) {
+            return Ok(Some(self.let_out(from + newline + 1)));
         }
+        self.searched = self.searched.max(within);
+        self.check_length().map(|()| None)
     }
 
     fn up_to_the_first_line(&mut self) -> Result<Option<Step>, LineTooLong> {

@@ -13,14 +13,32 @@ use super::{
 /// What came of it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Added {
+    /// Resources that were read, loaded or not.
+    pub lines: i64,
+    /// New rows.
     pub rows: i64,
     pub rejects: i64,
+}
+
+impl Added {
+    /// Lines that the guard or Postgres refused.
+    pub fn refuse(&mut self, lines: usize) {
+        self.rejects += count(lines);
+        self.lines += count(lines);
+    }
+}
+
+/// A number of lines, as Postgres counts them.
+pub fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 /// Loads a part inside a transaction. `None`: Postgres refused a row, or has it already; the transaction is aborted.
 pub async fn load(db: &mut PgConnection, preparation: &mut Preparation, export_id: Uuid, part_id: i64) -> sqlx::Result<Option<Added>> {
     match copy_all(db, preparation, export_id, part_id).await {
-        Ok(added) => Ok(Some(added)),
+        Ok(added) if added.rows + added.rejects == added.lines => Ok(Some(added)),
+        // COPY counts otherwise than we do: the careful way tells rows from duplicates.
+        Ok(_) => Ok(None),
         Err(error) if careful::refusal(&error).is_some() || is_duplicate(&error) => Ok(None),
         Err(error) => Err(error),
     }
@@ -35,6 +53,7 @@ async fn copy_all(db: &mut PgConnection, preparation: &mut Preparation, export_i
                 let mut copy = Copy::into_table(db, chunk.table).await?;
                 next = loop {
                     copy.send(&chunk, 0..chunk.len()).await?;
+                    added.lines += count(chunk.len());
                     let table = chunk.table;
                     // Its memory goes before the next is asked for.
                     drop(chunk);
@@ -47,7 +66,7 @@ async fn copy_all(db: &mut PgConnection, preparation: &mut Preparation, export_i
             }
             Prepared::Rejected(lines) => {
                 rejected_lines::add(db, export_id, part_id, &lines).await?;
-                added.rejects += i64::try_from(lines.len()).unwrap_or(i64::MAX);
+                added.refuse(lines.len());
                 next = preparation.ready.recv().await;
             }
         }

@@ -28,6 +28,8 @@ use sleepers::Sleepers;
 const HELD: usize = 20_000;
 /// While more than these wait for their turn here, another process may be quicker.
 const BACKLOG: usize = 256;
+/// While more than these of one source wait, its server hangs or is slow: no more of them are taken, and those of others are.
+const CROWD: usize = 64;
 /// How often due polls are looked for in the queue.
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Sleepers wake in steps of this, together.
@@ -52,6 +54,11 @@ impl Polls {
     /// Their claims.
     pub fn held(&self) -> HashSet<Uuid> {
         self.sleepers().held().clone()
+    }
+
+    /// No more can be held here.
+    fn is_full(&self) -> bool {
+        self.sleepers().held().len() >= HELD
     }
 
     /// A request is over. Its poll is kept if it was sent to sleep.
@@ -89,14 +96,15 @@ pub async fn adopt_due(runner: Arc<Runner>) {
             () = runner.polls_due.notified() => {}
             () = time::sleep(INTERVAL) => {}
         }
-        let room = {
+        let (crowded, room) = {
             let sleepers = runner.polls.sleepers();
-            BACKLOG.saturating_sub(sleepers.waiting()).min(HELD.saturating_sub(sleepers.held().len()))
+            let (crowded, others) = sleepers.crowds(CROWD);
+            (crowded, BACKLOG.saturating_sub(others).min(HELD.saturating_sub(sleepers.held().len())))
         };
         if room == 0 {
             continue;
         }
-        match queue::adopt(&runner.env.pool, runner.lease.id(), i64::try_from(room).unwrap_or(0)).await {
+        match queue::adopt(&runner.env.pool, runner.lease.id(), &crowded, i64::try_from(room).unwrap_or(0)).await {
             Ok(claims) if claims.is_empty() => {}
             Ok(claims) => {
                 // As many as there was room for: there may be more.
@@ -190,14 +198,18 @@ pub async fn write_waiting(pool: PgPool, polls: Arc<Polls>, mut waiting: mpsc::R
             batch.push(next);
         }
         let (asleep, back): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.claim.kind == StageKind::Poll);
-        put_to_sleep(&pool, &polls, asleep).await;
-        write(&pool, &back).await;
+        if polls.is_full() {
+            give_back(&pool, &polls, asleep).await;
+        } else {
+            put_to_sleep(&pool, &polls, asleep).await;
+        }
+        write(&pool, &back, snooze).await;
     }
 }
 
 /// Polls are kept; they sleep from when their rows say so.
 async fn put_to_sleep(pool: &PgPool, polls: &Polls, batch: Vec<Waiting>) {
-    let asleep = write(pool, &batch).await;
+    let asleep = write(pool, &batch, queue::sleep).await;
     for one in batch {
         let (until, mut claim) = (one.since + one.snooze.delay, one.claim);
         if asleep.contains(&claim.stage_id) {
@@ -211,11 +223,32 @@ async fn put_to_sleep(pool: &PgPool, polls: &Polls, batch: Vec<Waiting>) {
     }
 }
 
-/// A batch, all polls or none, however long Postgres is away. What Postgres refuses is written one by one, so that one does not keep the
-/// others awake; a stage whose snooze is refused is given back by the next sweep.
-async fn write(pool: &PgPool, batch: &[Waiting]) -> HashSet<Uuid> {
+/// There are more than one process may hold: these go back, and those that nobody holds yet get their turn.
+async fn give_back(pool: &PgPool, polls: &Polls, batch: Vec<Waiting>) {
+    write(pool, &batch, snooze).await;
+    for one in batch {
+        polls.sleepers().forget(one.claim.claim_id);
+    }
+}
+
+/// Back into the queue; nobody holds them.
+async fn snooze(pool: &PgPool, waiting: &[(Claim, Snooze)]) -> sqlx::Result<HashSet<Uuid>> {
+    snooze_all(pool, waiting).await.map(|()| HashSet::new())
+}
+
+/// Writes a batch, however long Postgres is away. What Postgres refuses is written one by one, so that one does not keep the others
+/// awake; a stage whose snooze is refused is given back by the next sweep.
+async fn write(
+    pool: &PgPool,
+    batch: &[Waiting],
+    statement: impl AsyncFn(&PgPool, &[(Claim, Snooze)]) -> sqlx::Result<HashSet<Uuid>>,
+) -> HashSet<Uuid> {
+    if batch.is_empty() {
+        return HashSet::new();
+    }
     loop {
-        match statement(pool, batch).await {
+        let left: Vec<_> = batch.iter().map(Waiting::left).collect();
+        match statement(pool, &left).await {
             Ok(written) => return written,
             Err(error) if db::is_away(&error) => {
                 tracing::warn!(%error, "waiting stages could not be put to sleep; trying again");
@@ -229,7 +262,7 @@ async fn write(pool: &PgPool, batch: &[Waiting]) -> HashSet<Uuid> {
     }
     let mut all = HashSet::new();
     for one in batch {
-        match statement(pool, std::slice::from_ref(one)).await {
+        match statement(pool, &[one.left()]).await {
             Ok(written) => all.extend(written),
             Err(error) => tracing::error!(%error, export_id = %one.claim.export_id, "a waiting stage could not be put to sleep"),
         }
@@ -237,19 +270,10 @@ async fn write(pool: &PgPool, batch: &[Waiting]) -> HashSet<Uuid> {
     all
 }
 
-/// Polls keep their claims, the others go back to the queue.
-async fn statement(pool: &PgPool, batch: &[Waiting]) -> sqlx::Result<HashSet<Uuid>> {
-    let left: Vec<(Claim, Snooze)> = batch.iter().map(|one| (one.claim.clone(), one.left())).collect();
-    match batch.first().map(|one| one.claim.kind) {
-        None => Ok(HashSet::new()),
-        Some(StageKind::Poll) => queue::sleep(pool, &left).await,
-        Some(_) => snooze_all(pool, &left).await.map(|()| HashSet::new()),
-    }
-}
-
 impl Waiting {
-    /// What is left to wait.
-    fn left(&self) -> Snooze {
-        Snooze { delay: self.snooze.delay.saturating_sub(self.since.elapsed()), progress: self.snooze.progress.clone() }
+    /// Its claim, and what is left to wait.
+    fn left(&self) -> (Claim, Snooze) {
+        let delay = self.snooze.delay.saturating_sub(self.since.elapsed());
+        (self.claim.clone(), Snooze { delay, progress: self.snooze.progress.clone() })
     }
 }

@@ -1,6 +1,9 @@
 //! The polls of this process: asleep until their time, awake and waiting for their turn, or under way. No clock and no database here.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    ops::Bound,
+};
 
 use bulkhead_shared::queue::Claim;
 use tokio::time::Instant;
@@ -53,7 +56,8 @@ impl Sleepers {
         let mut busy: usize = self.under_way.values().sum();
         loop {
             let before = taken.len();
-            let turns: Vec<Uuid> = self.awake.range(self.turn..).chain(self.awake.range(..self.turn)).map(|(source, _)| *source).collect();
+            let after = self.awake.range((Bound::Excluded(self.turn), Bound::Unbounded));
+            let turns: Vec<Uuid> = after.chain(self.awake.range(..=self.turn)).map(|(source, _)| *source).collect();
             for source in turns {
                 let free = UNDER_WAY - busy;
                 let own = self.under_way.get(&source).copied().unwrap_or(0);
@@ -119,6 +123,13 @@ impl Sleepers {
         &self.held
     }
 
+    /// Sources of which so many wait for their turn that others' come first, and how many of the others wait.
+    pub fn crowds(&self, from: usize) -> (Vec<Uuid>, usize) {
+        let crowded = |queue: &VecDeque<Claim>| queue.len() >= from;
+        let sources = self.awake.iter().filter(|(_, queue)| crowded(queue)).map(|(source, _)| *source).collect();
+        (sources, self.awake.values().filter(|queue| !crowded(queue)).map(VecDeque::len).sum())
+    }
+
     /// How many wait for their turn.
     pub fn waiting(&self) -> usize {
         self.awake.values().map(VecDeque::len).sum()
@@ -181,6 +192,16 @@ mod tests {
         let taken = sleepers.take();
         assert!(taken.len() <= UNDER_WAY);
         assert_eq!(taken.iter().take(6).filter(|claim| claim.source_id == small).count(), 3);
+    }
+
+    #[test]
+    fn a_source_of_which_too_many_wait_is_a_crowd_and_does_not_count() {
+        let mut sleepers = Sleepers::default();
+        let (hanging, well) = (Uuid::new_v4(), Uuid::new_v4());
+        sleepers.adopt(many(hanging, 100));
+        sleepers.adopt(many(well, 10));
+        assert_eq!(sleepers.crowds(64), (vec![hanging], 10));
+        assert_eq!(sleepers.crowds(101), (Vec::new(), 110));
     }
 
     #[test]

@@ -11,8 +11,11 @@ use bulkhead_shared::{
         file_parts::{self, LoadCounts},
         rejected_lines,
     },
-    domain::file::{ExportFile, FileKind, FilePart, PartState},
-    queue::{Fenced, Outcome, StageError, Tail, Written},
+    domain::{
+        failure::Reason,
+        file::{ExportFile, FileKind, FilePart, PartState},
+    },
+    queue::{Fenced, Outcome, REPORT, StageError, Tail, Trouble, Written},
 };
 use sqlx::PgConnection;
 
@@ -47,7 +50,10 @@ impl Stage for Load {
         };
         match loaded {
             Some(Loaded { sha256, added }) if sha256.as_ref() == Some(&part.sha256) => {
-                let duplicates = part.lines - added.rows - added.rejects;
+                if added.lines != part.lines {
+                    return Err(miscounted(part, &added));
+                }
+                let duplicates = added.lines - added.rows - added.rejects;
                 let counts = LoadCounts { rows: added.rows, duplicates, rejects: added.rejects, outcomes: None };
                 Ok(Outcome::DoneIn(Box::new(db), Box::new(Counted { part_id: part.id, counts })))
             }
@@ -121,6 +127,12 @@ async fn begin(db: &mut PgConnection, work: &Work, part: &FilePart) -> Result<()
         fhir::delete_parts(db, work.export.id, &[part.id]).await?;
     }
     Ok(())
+}
+
+/// The bytes are those that were stored, and their lines are not: a defect of ours that must not end as "duplicates".
+fn miscounted(part: &FilePart, added: &Added) -> StageError {
+    let detail = format!("A part holds {} lines, and its load read {}.", part.lines, added.lines);
+    StageError::Retry(Trouble::new(Reason::Internal, detail, REPORT), None)
 }
 
 fn unreadable(error: impl std::fmt::Display) -> StageError {
