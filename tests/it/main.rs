@@ -6,6 +6,7 @@ mod contract;
 mod downloading;
 mod fault_walk;
 mod hostile_lines;
+mod http_table;
 mod loading;
 mod long_polls;
 mod operations;

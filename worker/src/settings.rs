@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_shared::config::{
-    BlobSettings, DatabaseSettings, HttpSettings, LogSettings, OutgoingSettings, RetrySettings, SecretSettings, seconds,
+    BlobSettings, DatabaseSettings, HttpSettings, LimitSettings, LogSettings, OutgoingSettings, RetrySettings, SecretSettings, seconds,
 };
 use clap::Parser;
 
@@ -21,6 +21,8 @@ pub struct WorkerSettings {
     pub http: HttpSettings,
     #[command(flatten)]
     pub outgoing: OutgoingSettings,
+    #[command(flatten)]
+    pub limits: LimitSettings,
     #[command(flatten)]
     pub retry: RetrySettings,
     #[command(flatten)]

@@ -5,8 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use bulkhead_shared::{
     blob::Blobs,
-    config::{BlobSettings, RetrySettings},
-    db::{self, access_tokens, export_files, exports, fhir, file_parts, orphan_exports, sources},
+    config::{BlobSettings, LimitSettings, RetrySettings},
+    db::{
+        self, access_tokens,
+        cool_downs::{self, CoolDown},
+        export_files, exports, fhir, file_parts, orphan_exports, sources,
+    },
     domain::{
         export::Export,
         file::{ExportFile, FilePart},
@@ -79,6 +83,10 @@ impl Work {
 
     pub fn retry(&self) -> &RetrySettings {
         &self.env.retry
+    }
+
+    pub fn limits(&self) -> &LimitSettings {
+        &self.env.limits
     }
 
     pub fn blob_settings(&self) -> &BlobSettings {
@@ -168,6 +176,11 @@ impl Work {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         Ok(())
+    }
+
+    /// Whether this export's operation must not be asked for yet.
+    pub async fn cool_down(&self) -> Result<Option<CoolDown>, StageError> {
+        Ok(cool_downs::current(&self.env.pool, self.source.id, &self.export.ask.operation()).await?)
     }
 
     /// Access to the token store, which has rows of its own.

@@ -241,9 +241,7 @@ async fn fail(tx: &mut Fenced<'_>, failure: &Failure, findings: Option<&[Finding
 /// After a data stage: is the export loading now, is it time to finish?
 pub(super) async fn hand_on(tx: &mut Fenced<'_>) -> Result<(), FinishError> {
     if matches!(tx.claim().kind, StageKind::Poll | StageKind::Download | StageKind::Load) {
-        let export_id = tx.export_id();
-        exports::step_to_loading(tx.db(), export_id).await?;
-        tx.fan_in().await?;
+        tx.settle().await?;
     }
     Ok(())
 }

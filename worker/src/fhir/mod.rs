@@ -2,6 +2,8 @@
 
 pub mod answer;
 pub mod auth;
+pub mod capabilities;
+pub mod dialect;
 pub mod http;
 pub mod outcome;
 pub mod retry_after;
