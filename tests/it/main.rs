@@ -9,6 +9,7 @@ mod hostile_lines;
 mod http_table;
 mod loading;
 mod long_polls;
+mod many_files;
 mod operations;
 mod polls;
 mod queue;
