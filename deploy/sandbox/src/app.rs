@@ -142,7 +142,9 @@ impl App {
             return output.clone();
         }
         let (app, wanted) = (self.clone(), export.clone());
-        let made = tokio::task::spawn_blocking(move || Arc::new(output::files(&app.world, &wanted, app.config.resources_per_file)));
+        let made = tokio::task::spawn_blocking(move || {
+            Arc::new(output::files(&app.world, &wanted, app.config.resources_per_file, app.switches.files.random_names))
+        });
         let output = made.await.expect("listing files does not panic");
         self.outputs().insert(export.id.clone(), output.clone());
         output

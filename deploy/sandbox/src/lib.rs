@@ -32,6 +32,7 @@ mod stats;
 mod switches;
 mod transfer;
 mod wire;
+mod wish;
 mod world;
 
 pub use auth::credentials::ClientCredentials;

@@ -13,6 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::made;
+use super::manifest::{self, UNKNOWN_PATIENTS};
 use crate::app::App;
 use crate::content;
 use crate::door;
@@ -58,15 +59,22 @@ pub async fn signed(
 
 async fn serve(app: Arc<App>, wire: Wire, id: String, name: String, uri: Uri, headers: HeaderMap) -> Result<Response, Refused> {
     let export = app.export(&id)?;
-    if door::now() < export.ready {
+    let ready = door::now() >= export.ready;
+    if !ready && !export.wish.partial_manifests {
         return Err(Refused::not_found("The export is not ready yet"));
     }
     refuse_a_crowd(&app)?;
     let output = app.output(&export).await;
+    if !ready && !manifest::file_has_come(&export, &output, &name) {
+        return Err(Refused::not_found("The file is not ready yet"));
+    }
     if let Some(recipe) = output.iter().find(|file| file.name == name).and_then(|file| file.recipe.as_ref()) {
         return Ok(made::respond(&app, recipe, recipe.gzip && accepts_gzip(&headers)));
     }
-    let whole = find(&app, &output, &name, uri.path())?;
+    let whole = match name.as_str() {
+        UNKNOWN_PATIENTS => about_unknown_patients(&manifest::unknown_patients(&app, &export)),
+        _ => find(&app, &output, &name, uri.path())?,
+    };
     let tag = tag(&whole);
     let part = match answer_with(&headers, &tag, whole.len()) {
         Form::Unsatisfiable => return Ok(unsatisfiable(whole.len())),
@@ -118,6 +126,11 @@ fn respond(transfer: Transfer, tag: &str, gzip: bool, part: Option<Range<usize>>
         set(header::CONTENT_RANGE, &format!("bytes {}-{}/{whole}", part.start, part.end - 1));
     }
     (status, headers, transfer.into_body()).into_response()
+}
+
+fn about_unknown_patients(ids: &[String]) -> Bytes {
+    let text = format!("Not in the Group, or not there at all: Patient/{}", ids.join(", Patient/"));
+    format!("{}\n", outcome("warning", "not-found", &text)).into()
 }
 
 /// Some servers lose files when too many are read at once, and say anything at all.

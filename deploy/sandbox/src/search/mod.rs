@@ -81,7 +81,7 @@ fn patients(value: &str) -> Result<Vec<String>, Refused> {
 }
 
 /// `gt2024-01-01T00:00:00Z`, `ge2024-01-01`, or without a prefix that very day or instant.
-fn bound(value: &str) -> Result<Bound, Refused> {
+pub fn bound(value: &str) -> Result<Bound, Refused> {
     let prefix = value.get(..2).filter(|prefix| prefix.bytes().all(|byte| byte.is_ascii_alphabetic()));
     let text = &value[prefix.map_or(0, str::len)..];
     let (start, end) = span(text).ok_or_else(|| bad(&format!("_lastUpdated is no time: \"{value}\"")))?;
