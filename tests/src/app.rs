@@ -225,6 +225,14 @@ impl App {
         }
     }
 
+    /// Waits until all exports are deleted.
+    ///
+    /// # Panics
+    /// After two minutes.
+    pub async fn until_gone(&self) {
+        self.until_sql("SELECT $1::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM bulkhead.exports)", Uuid::nil()).await;
+    }
+
     /// Waits until a query that answers a boolean says yes.
     ///
     /// # Panics

@@ -75,12 +75,13 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Export
     .transpose()
 }
 
-/// A manifest that was fetched again: known files get its URLs and counts, unknown ones are ignored.
-pub async fn refresh(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile]) -> sqlx::Result<u64> {
+/// A manifest page that was fetched again: known files get its URLs and counts, unknown ones are ignored. A file is known by its key; by its
+/// path alone where the page has it once and its query is signed in a way that we do not know.
+pub async fn refresh(db: &mut PgConnection, export_id: Uuid, manifest_url: &str, files: &[ManifestFile]) -> sqlx::Result<()> {
     let urls: Vec<String> = files.iter().map(|f| f.url.to_string()).collect();
     let keys: Vec<String> = files.iter().map(|f| f.url_key.clone()).collect();
     let counts: Vec<Option<i64>> = files.iter().map(|f| f.count).collect();
-    let done = sqlx::query!(
+    sqlx::query!(
         "UPDATE bulkhead.export_files f SET url = l.url, expected_count = coalesce(l.count, f.expected_count)
            FROM unnest($2::text[], $3::text[], $4::bigint[]) AS l(url, url_key, count)
           WHERE f.export_id = $1 AND f.url_key = l.url_key",
@@ -89,9 +90,25 @@ pub async fn refresh(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFi
         &keys,
         &counts as &[Option<i64>]
     )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        "WITH listed AS (SELECT split_part(url, '?', 1) AS path, min(url) AS url, min(url_key) AS url_key, min(count) AS count
+                           FROM unnest($2::text[], $3::text[], $4::bigint[]) AS l(url, url_key, count)
+                          GROUP BY 1 HAVING count(*) = 1),
+              known AS (SELECT split_part(url, '?', 1) AS path, min(id) AS id FROM bulkhead.export_files
+                         WHERE export_id = $1 AND manifest_url = $5 GROUP BY 1 HAVING count(*) = 1)
+         UPDATE bulkhead.export_files f SET url = listed.url, url_key = listed.url_key, expected_count = coalesce(listed.count, f.expected_count)
+           FROM listed JOIN known USING (path) WHERE f.id = known.id AND f.url_key <> listed.url_key",
+        export_id,
+        &urls,
+        &keys,
+        &counts as &[Option<i64>],
+        manifest_url
+    )
     .execute(db)
     .await?;
-    Ok(done.rows_affected())
+    Ok(())
 }
 
 /// The first answer can be resumed by Range (or, without a tag, cannot).

@@ -158,6 +158,9 @@ const SIGNATURES: &[&str] = &[
     "ske",
     "sks",
     "skv",
+    "until",
+    "exp",
+    "token",
 ];
 
 /// The URL without its signature.

@@ -123,6 +123,9 @@ fn prepare(blob: Box<dyn Read + Send>, plan: &Plan, buffers: &Buffers, hand: &Ha
     let mut sieved = Sieved::default();
     let expected_type = plan.expected_type.as_deref().filter(|_| !plan.sieve.organized);
     while let Some(line) = lines.next_line()? {
+        if sieved.is_header(&plan.sieve, line.text) {
+            continue;
+        }
         let (number, byte_start) = (plan.part.first_line + line.number + 1, plan.part.byte_start + line.byte);
         match guard::check(line.text, expected_type) {
             Ok(fields) if sieved.holds_back(&plan.sieve, &fields) => {}

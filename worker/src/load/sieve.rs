@@ -44,13 +44,24 @@ struct Meta {
     last_updated: Option<String>,
 }
 
+/// Headers have no id: they are told apart before the guard asks for one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Header<'a> {
+    #[serde(borrow)]
+    resource_type: std::borrow::Cow<'a, str>,
+}
+
 impl Sieved {
+    /// Whether a line is the header of a block.
+    pub fn is_header(&mut self, sieve: &Sieve, line: &[u8]) -> bool {
+        let is = sieve.organized && serde_json::from_slice::<Header<'_>>(line).is_ok_and(|header| header.resource_type == "Parameters");
+        self.headers += i64::from(is);
+        is
+    }
+
     /// Whether a resource is no row.
     pub fn holds_back(&mut self, sieve: &Sieve, fields: &Fields<'_>) -> bool {
-        if sieve.organized && fields.resource_type == "Parameters" {
-            self.headers += 1;
-            return true;
-        }
         let other_type = !sieve.types.is_empty() && !sieve.types.iter().any(|kind| *kind == fields.resource_type);
         if other_type || sieve.since.is_some_and(|since| is_older(fields, since)) {
             self.left_out += 1;
@@ -87,11 +98,19 @@ mod tests {
             (r#"{"resourceType":"Patient","id":"a","meta":{"lastUpdated":"2023-01-01T00:00:00Z"}}"#, false),
             (r#"{"resourceType":"Patient","id":"a","meta":{"lastUpdated":"soon"}}"#, false),
             (r#"{"resourceType":"Condition","id":"a"}"#, true),
-            (r#"{"resourceType":"Parameters","id":"a"}"#, true),
         ] {
             assert_eq!(held_back(&sieve, line).0, back, "{line}");
         }
-        assert!(!held_back(&Sieve::default(), r#"{"resourceType":"Parameters","id":"a"}"#).0);
+    }
+
+    #[test]
+    fn headers_are_known_without_an_id_and_only_in_organized_files() {
+        let header = br#"{"resourceType":"Parameters","parameter":[{"name":"header"}]}"#;
+        let organized = Sieve { organized: true, ..Sieve::default() };
+        let mut sieved = Sieved::default();
+        assert!(sieved.is_header(&organized, header) && !sieved.is_header(&Sieve::default(), header));
+        assert!(!sieved.is_header(&organized, br#"{"resourceType":"Patient"}"#) && !sieved.is_header(&organized, b"Parameters"));
+        assert_eq!(sieved.headers, 1);
     }
 
     #[test]

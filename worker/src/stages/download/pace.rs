@@ -31,7 +31,6 @@ pub async fn was_refused(work: &Work, refusal: &Refusal) -> Result<(), StageErro
         429 => refusal.retry_after.unwrap_or(PAUSE),
         // Without Retry-After it may be this file alone; it backs off by itself.
         503 => refusal.retry_after.unwrap_or_default(),
-        // Some servers say so when they are asked for too many files at once, and the manifest still lists it.
         404 => Duration::ZERO,
         _ => return Ok(()),
     };

@@ -146,7 +146,12 @@ impl<'w> Reading<'w> {
                     // Perhaps only the link is old: the manifest may have a fresh one.
                     refreshed = true;
                     self.refresh_links().await?;
-                    ask.url = self.ask()?.url;
+                    let fresh = self.ask()?.url;
+                    if status == 404 && fresh == ask.url {
+                        // The link is the same: some servers say so when they are asked for too many files at once.
+                        pace::was_refused(self.work, &Refusal::read(self.work.http(), answer).await?).await?;
+                    }
+                    ask.url = fresh;
                 }
                 _ => {
                     let refusal = Refusal::read(self.work.http(), answer).await?;
@@ -170,6 +175,7 @@ impl<'w> Reading<'w> {
     pub async fn refresh_links(&mut self) -> Result<(), StageError> {
         let page = self.file.manifest_url.as_deref().or(self.work.export.status_url.as_deref());
         let Some(url) = page.and_then(|url| url.parse::<Url>().ok()) else { return Ok(()) };
+        let manifest_url = url.to_string();
         let answer = ask_status(self.work.http(), &self.work.tokens(), url).await?;
         match answer.status().as_u16() {
             404 | 410 => {
@@ -186,7 +192,7 @@ impl<'w> Reading<'w> {
         let from = answer.url().clone();
         let body = self.work.http().body(answer, MANIFEST_BODY).await?;
         let Ok(page) = Manifest::read(&body, &from) else { return Ok(()) };
-        self.work.checkpoint(&FreshLinks(page.files)).await?;
+        self.work.checkpoint(&FreshLinks { manifest_url, files: page.files }).await?;
         self.file = self.work.file_now().await?;
         Ok(())
     }
@@ -342,13 +348,16 @@ impl Tail for Tagged {
     }
 }
 
-struct FreshLinks(Vec<ManifestFile>);
+struct FreshLinks {
+    manifest_url: String,
+    files: Vec<ManifestFile>,
+}
 
 #[async_trait]
 impl Tail for FreshLinks {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
-        export_files::refresh(tx.db(), id, &self.0).await?;
+        export_files::refresh(tx.db(), id, &self.manifest_url, &self.files).await?;
         Ok(Written::Done)
     }
 }
