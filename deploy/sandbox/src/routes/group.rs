@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use crate::app::App;
+use crate::auth::scope::{self, Need};
 use crate::outcome::{Refused, fhir};
 use crate::search::Query;
 use crate::world::{COHORTS, Cohort, Group, Member, cohort};
 
 /// One Group with its members.
 pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Refused> {
+    scope::demand(&app, &headers, "Group", &[Need::Read])?;
     let base = format!("{}/fhir", app.origin(&headers));
     let body = whole(&app, &id, &base).ok_or_else(|| Refused::not_found(format!("There is no Group {id}")))?;
     app.count(|stats| stats.reads += 1);

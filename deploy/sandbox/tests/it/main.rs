@@ -6,6 +6,8 @@ mod fault;
 mod file;
 mod folder;
 mod harness;
+mod hostile;
 mod kick_off;
+mod preset;
 mod search;
 mod state;
