@@ -51,6 +51,7 @@ impl FromStr for Preset {
 const HOUR: Duration = Duration::from_hours(1);
 
 /// What the preset says, with its times multiplied by the pace.
+#[derive(Default)]
 struct Said {
     switches: String,
     faults: &'static [&'static str],
@@ -59,12 +60,6 @@ struct Said {
     /// Of a 202.
     retry_after: Option<Duration>,
     expires: Option<Duration>,
-}
-
-impl Default for Said {
-    fn default() -> Self {
-        Self { switches: String::new(), faults: &[], resources_per_file: None, export_time: None, retry_after: None, expires: None }
-    }
 }
 
 fn said(preset: Preset, pace: f64) -> Said {

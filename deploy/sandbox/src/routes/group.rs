@@ -26,12 +26,11 @@ pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>, headers: H
 
 /// The Groups a search finds: without their members, unless asked for by id.
 pub fn lines(app: &App, query: &Query, base: &str) -> Vec<Bytes> {
-    let found: Vec<Value> = match &query.ids {
-        Some(ids) => ids.iter().filter_map(|id| whole(app, id, base)).collect(),
-        None => {
-            let odd = COHORTS.iter().filter(|_| app.switches.search.odd_groups).map(|cohort| odd(cohort));
-            app.world.groups().iter().map(plain).chain(odd).collect()
-        }
+    let found: Vec<Value> = if let Some(ids) = &query.ids {
+        ids.iter().filter_map(|id| whole(app, id, base)).collect()
+    } else {
+        let listed = COHORTS.iter().filter(|_| app.switches.search.odd_groups);
+        app.world.groups().iter().map(plain).chain(listed.map(odd)).collect()
     };
     found.into_iter().map(|group| group.to_string().into()).collect()
 }

@@ -114,7 +114,7 @@ fn answer(app: &Arc<App>, kind: &str, query: String, uri: &Uri, headers: &Header
         size: if only_total { 0 } else { size },
         total: has_total(switches.total, &look),
     };
-    let faults = page.faults(app, uri.path());
+    let faults = Page::faults(app, uri.path());
     if page.is_not_the_last() || !faults.is_empty() {
         app.keep_search(&name, &query);
     }
