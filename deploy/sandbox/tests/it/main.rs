@@ -9,5 +9,6 @@ mod harness;
 mod hostile;
 mod kick_off;
 mod preset;
+mod readme;
 mod search;
 mod state;
