@@ -15,6 +15,7 @@ mod manifests;
 mod many_files;
 mod operations;
 mod polls;
+mod presets;
 mod queue;
 mod reading_again;
 mod real_data;
