@@ -13,6 +13,7 @@ mod polls;
 mod queue;
 mod reading_again;
 mod real_data;
+mod retrying_many;
 mod slowing_down;
 mod turns;
 mod walk;

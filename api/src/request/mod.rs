@@ -7,6 +7,7 @@ mod fields;
 mod instant;
 mod json;
 mod parameters;
+mod retry;
 
 use bulkhead_shared::domain::{
     export::{Ask, Level},
@@ -18,6 +19,7 @@ use url::Url;
 pub use credentials::{Credentials, Smart};
 pub use fhir_url::group_segment;
 pub use json::read as read_json;
+pub use retry::{Retry, base_url, reason, retry};
 
 use crate::{canonical, problem::Problem};
 use config::Config;

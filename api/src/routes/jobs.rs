@@ -9,22 +9,23 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bulkhead_shared::{
     db::exports::{self, Filter, Listed},
-    domain::export::ExportState,
+    domain::{export::ExportState, failure::Reason},
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
 use uuid::Uuid;
 
 use crate::{
     ApiState,
     answer::Links,
     problem::{Kind, Problem},
-    request::group_segment,
+    request::{base_url, group_segment, reason},
 };
 
 const DEFAULT_LIMIT: i64 = 50;
 const LARGEST_LIMIT: i64 = 500;
+const PARAMETERS: &[&str] = &["status", "group", "source", "reason", "limit", "after"];
 
 #[derive(Serialize)]
 pub struct Page {
@@ -55,8 +56,13 @@ struct Job {
 
 pub async fn list(State(state): State<Arc<ApiState>>, RawQuery(query): RawQuery) -> Result<Json<Page>, Problem> {
     let query = Query::parse(query.as_deref().unwrap_or_default())?;
-    let filter =
-        Filter { states: query.states.as_deref(), group_id: query.group.as_deref(), base_url: query.source.as_deref(), after: query.after };
+    let filter = Filter {
+        states: query.states.as_deref(),
+        group_id: query.group.as_deref(),
+        base_url: query.source.as_deref(),
+        reason: query.reason,
+        after: query.after,
+    };
     // One more than asked for tells whether there is a next page.
     let mut listed = exports::page(&state.pool, &filter, query.limit + 1).await?;
     let more = i64::try_from(listed.len()).unwrap_or(i64::MAX) > query.limit;
@@ -94,6 +100,7 @@ struct Query {
     states: Option<Vec<String>>,
     group: Option<String>,
     source: Option<String>,
+    reason: Option<Reason>,
     limit: i64,
     after: Option<(DateTime<Utc>, Uuid)>,
     /// As given, without `after`: the next page asks the same.
@@ -102,12 +109,14 @@ struct Query {
 
 impl Query {
     fn parse(text: &str) -> Result<Self, Problem> {
-        let mut query = Self { states: None, group: None, source: None, limit: DEFAULT_LIMIT, after: None, given: Vec::new() };
+        let mut query =
+            Self { states: None, group: None, source: None, reason: None, limit: DEFAULT_LIMIT, after: None, given: Vec::new() };
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             match name.as_ref() {
                 "status" => query.states = Some(states(&value)?),
                 "group" => query.group = Some(group_segment(&value)),
-                "source" => query.source = Some(source(&value)),
+                "source" => query.source = Some(base_url(&value)),
+                "reason" => query.reason = Some(reason(&value)?),
                 "limit" => query.limit = limit(&value)?,
                 "after" => query.after = Some(read_cursor(&value)?),
                 _ => return Err(unknown(&name)),
@@ -128,7 +137,7 @@ impl Query {
 
 fn unknown(name: &str) -> Problem {
     let shown: String = name.chars().take(60).collect();
-    Problem::new(Kind::UnknownField, format!("unknown query parameter {shown:?}; known ones are status, group, source, limit, after."))
+    Problem::new(Kind::UnknownField, format!("unknown query parameter {shown:?}; known ones are {}.", PARAMETERS.join(", ")))
 }
 
 /// The states behind a word of the wire.
@@ -139,12 +148,6 @@ fn states(word: &str) -> Result<Vec<String>, Problem> {
         return Err(Problem::invalid("status must be one of queued, in-progress, downloading, loading, completed, failed, cancelled."));
     }
     Ok(states)
-}
-
-/// A base URL as sources keep it.
-fn source(text: &str) -> String {
-    let url = Url::parse(text.trim()).map_or_else(|_| text.trim().to_owned(), String::from);
-    url.trim_end_matches('/').replace('\0', "")
 }
 
 fn limit(text: &str) -> Result<i64, Problem> {

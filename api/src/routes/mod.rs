@@ -5,6 +5,7 @@ mod jobs;
 mod kick_off;
 mod operations;
 mod resume;
+mod retry;
 mod status;
 
 use std::{sync::Arc, time::Duration};
@@ -57,6 +58,7 @@ pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/api/bulk-data/kick-off", post(kick_off::submit))
         .route("/api/bulk-data/resume", post(resume::resume))
+        .route("/api/bulk-data/retry", post(retry::many))
         .route("/api/bulk-data/status/{job_id}", get(status::read))
         .route("/api/bulk-data/jobs", get(jobs::list))
         .route("/api/bulk-data/jobs/{job_id}", get(status::read).delete(operations::delete))

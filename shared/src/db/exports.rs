@@ -1,6 +1,7 @@
 //! Table `exports`.
 
 mod list;
+mod retry;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -13,6 +14,7 @@ use crate::domain::{
 };
 
 pub use list::{Filter, Listed, page};
+pub use retry::{FailedFilter, Matched, retry_some, would_retry};
 
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {
