@@ -8,6 +8,7 @@ mod fault_walk;
 mod hostile_lines;
 mod loading;
 mod long_polls;
+mod openapi;
 mod operations;
 mod polls;
 mod queue;

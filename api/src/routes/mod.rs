@@ -1,12 +1,13 @@
 //! One HTTP resource, one file.
 
-mod health;
-mod jobs;
-mod kick_off;
-mod operations;
-mod resume;
-mod retry;
-mod status;
+pub mod docs;
+pub mod health;
+pub mod jobs;
+pub mod kick_off;
+pub mod operations;
+pub mod resume;
+pub mod retry;
+pub mod status;
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,6 +66,9 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/bulk-data/jobs/{job_id}/retry", post(operations::retry))
         .route("/api/bulk-data/jobs/{job_id}/cancel", post(operations::cancel))
         .route("/api/bulk-data/jobs/{job_id}/accept", post(operations::accept))
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page))
+        .route("/docs/{file}", get(docs::file))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .fallback(nothing_here)
@@ -84,6 +88,9 @@ fn harden<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // A page says itself what it may do.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     response
 }
 

@@ -7,13 +7,22 @@ use axum::{
     Json,
     extract::{Request, State},
 };
-use bulkhead_shared::db::exports::{self, FailedFilter, Matched};
+use bulkhead_shared::{
+    db::exports::{self, FailedFilter, Matched},
+    domain::failure::Reason,
+};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{ApiState, problem::Problem, request};
+use crate::{
+    ApiState,
+    openapi::{Always, BadBody, Changes},
+    problem::Problem,
+    request,
+};
 
 /// Exports in one transaction.
 const BATCH: i32 = 50;
@@ -24,33 +33,65 @@ const SHOWN: usize = 100;
 /// A deadlock ends one of two; the batch is simply run again.
 const TRIES: usize = 4;
 
-#[derive(Debug, Default, Serialize)]
+/// What became of the exports that match.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the words of the answer")]
 pub struct Retried {
+    /// Nothing was changed: the numbers tell what would be.
     dry_run: bool,
+    /// Failed exports that match.
     matched: i64,
+    /// How many of them were retried (or would be).
     retried: i64,
+    /// How many were not (or would not be); `refused` says why.
     not_retried: i64,
-    jobs: Vec<Job>,
+    /// Those that were retried, the last that failed first; the first 100.
+    jobs: Vec<RetriedJob>,
+    /// Those that were not; the first 100.
     refused: Vec<Refused>,
+    /// It took too long for one answer: send the same request again for the rest.
     more: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Job {
+/// One that was retried.
+#[derive(Debug, Serialize, ToSchema)]
+struct RetriedJob {
+    /// The job's id.
     job_id: Uuid,
+    /// Its Group.
+    #[schema(required, example = "BMCHealthNet")]
     group_id: Option<String>,
+    /// The server's FHIR base URL.
     fhir_server_url: String,
+    /// Why it had failed.
+    #[schema(value_type = Reason)]
     reason: String,
+    /// When it had failed.
     failed_at: DateTime<Utc>,
 }
 
-#[derive(Debug, Serialize)]
+/// One that was not.
+#[derive(Debug, Serialize, ToSchema)]
 struct Refused {
+    /// The job's id.
     job_id: Uuid,
+    /// Its Group.
+    #[schema(required)]
     group_id: Option<String>,
+    /// A sentence for people.
+    #[schema(example = "export 019b... asks the same and is running.")]
     why: String,
 }
 
+/// Retry all failed exports that match, or count them first.
+///
+/// They are retried the last that failed first, in transactions of at most 50. An export is left out while another that asks the same
+/// (the same server, client, Group and parameters) runs; of several that failed, only the last is retried.
+///
+/// In psql: `SELECT * FROM bulkhead.retry_failed(reason => 'unreachable', dry_run => true)`.
+#[utoipa::path(post, path = "/api/bulk-data/retry", operation_id = "retry_many", tag = "operations",
+    request_body(content = ref("#/components/schemas/RetryMany"), content_type = "application/json"),
+    responses((status = 200, description = "How many, which, and which not.", body = Retried), BadBody, Changes, Always))]
 pub async fn many(State(state): State<Arc<ApiState>>, http: Request) -> Result<Json<Retried>, Problem> {
     let body = super::json_body(http).await?;
     let request::Retry { filter, dry_run } = request::retry(&body)?;
@@ -122,7 +163,7 @@ impl Retried {
             Some(why) if self.refused.len() < SHOWN => {
                 self.refused.push(Refused { job_id: one.id, group_id: one.group_id, why: format!("{why}.") });
             }
-            None if self.jobs.len() < SHOWN => self.jobs.push(Job {
+            None if self.jobs.len() < SHOWN => self.jobs.push(RetriedJob {
                 job_id: one.id,
                 group_id: one.group_id,
                 fhir_server_url: one.base_url,
