@@ -16,6 +16,7 @@ mod reading_again;
 mod real_data;
 mod retrying_many;
 mod slowing_down;
+mod troubleshooting;
 mod turns;
 mod walk;
 
