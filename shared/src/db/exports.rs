@@ -2,6 +2,7 @@
 
 mod kick_off;
 mod list;
+mod retry;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -17,6 +18,7 @@ pub use kick_off::{
     add_finding, clear_intent, complete_manifest, drop_parameters, early_findings, next_type, set_intent, set_status_url, split,
 };
 pub use list::{Filter, Listed, page};
+pub use retry::{FailedFilter, Matched, retry_some, would_retry};
 
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {

@@ -5,13 +5,21 @@ use super::words;
 words! {
     /// One word names a stage's file, its queue rows, its span, its metric label.
     pub enum StageKind {
+        /// Gets an access token.
         Auth = "auth",
+        /// Asks the server to export.
         KickOff = "kick_off",
+        /// Asks the server how far it is.
         Poll = "poll",
+        /// Downloads a file.
         Download = "download",
+        /// Loads a part of a file.
         Load = "load",
+        /// Compares what came with what should have come.
         Finish = "finish",
+        /// Tells the server that it may forget the export.
         Release = "release",
+        /// Deletes the downloaded files.
         CleanUp = "clean_up",
     }
 }
