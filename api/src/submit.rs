@@ -5,11 +5,13 @@ use bulkhead_shared::{
     db::{
         export_events::{self, EventLevel, Teller},
         exports::{self, NewExport},
+        signing_keys,
         sources::{self, NewSource},
     },
     domain::{
         export::{Ask, Export, ExportState, Level},
         failure::Reason,
+        private_key::PrivateKey,
         source::Auth,
         stage::StageKind,
     },
@@ -24,7 +26,7 @@ use uuid::Uuid;
 use crate::{
     ApiState, canonical,
     problem::{Kind, Problem},
-    request::{Credentials, Smart, Submission},
+    request::{Credentials, Key, Smart, Submission},
 };
 
 /// Deadlocks and lost races end a transaction that succeeds when it is run again.
@@ -96,7 +98,7 @@ fn repeated(id: Uuid, request_hash: &[u8], submission: &Submission) -> Result<Uu
     ))
 }
 
-async fn find_source(db: &mut PgConnection, state: &ApiState, submission: &Submission) -> sqlx::Result<Uuid> {
+async fn find_source(db: &mut PgConnection, state: &ApiState, submission: &Submission) -> Result<Uuid, Stop> {
     let open = NewSource {
         base_url: &submission.base_url,
         auth: Auth::Open,
@@ -109,28 +111,44 @@ async fn find_source(db: &mut PgConnection, state: &ApiState, submission: &Submi
         secret: None,
     };
     match &submission.credentials {
-        Credentials::Open => sources::find_or_create(db, &state.cipher, &open).await,
+        Credentials::Open => Ok(sources::find_or_create(db, &state.cipher, &open).await?),
         Credentials::Bearer(token) => {
             let secret = token.expose_secret().as_bytes();
             let thumbprint = URL_SAFE_NO_PAD.encode(Sha256::digest(secret));
             let new = NewSource { auth: Auth::Bearer, thumbprint: &thumbprint, secret: Some(secret), ..open };
-            sources::find_or_create(db, &state.cipher, &new).await
+            Ok(sources::find_or_create(db, &state.cipher, &new).await?)
         }
         Credentials::Smart(smart) => {
-            let secret = serde_json::to_vec(&smart.key).map_err(|e| sqlx::Error::Encode(e.into()))?;
+            let key = key_of(db, state, smart).await?;
+            let secret = serde_json::to_vec(&key).map_err(|e| sqlx::Error::Encode(e.into()))?;
             let new = NewSource {
                 auth: Auth::Smart,
                 client_id: &smart.client_id,
-                thumbprint: &smart.key.thumbprint,
-                token_url: Some(&smart.token_url),
-                algorithm: Some(Smart::ALGORITHM),
+                thumbprint: &key.thumbprint,
+                token_url: smart.token_url.as_deref(),
+                algorithm: Some(key.algorithm.as_str()),
                 jwks_url: smart.jwks_url.as_deref(),
                 scope: smart.scope.as_deref(),
                 secret: Some(&secret),
                 ..open
             };
-            sources::find_or_create(db, &state.cipher, &new).await
+            Ok(sources::find_or_create(db, &state.cipher, &new).await?)
         }
+    }
+}
+
+/// The key that was given, or ours that was named.
+async fn key_of(db: &mut PgConnection, state: &ApiState, smart: &Smart) -> Result<PrivateKey, Stop> {
+    let (kid, algorithm) = match &smart.key {
+        Key::Given(key) => return Ok(key.clone()),
+        Key::Own { kid, algorithm } => (kid, algorithm),
+    };
+    let key = signing_keys::get(db, &state.cipher, kid).await?.map_err(|why| Problem::invalid(format!("kid: {why}.")))?;
+    match algorithm {
+        Some(algorithm) if *algorithm != key.algorithm => {
+            Err(Problem::invalid(format!("algorithm {algorithm} does not fit the key with that kid, which signs with {}; leave it out.", key.algorithm)).into())
+        }
+        _ => Ok(key),
     }
 }
 

@@ -211,6 +211,17 @@ pub async fn clear_intent(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// What the authorization server granted before the server was asked.
+pub async fn set_granted_scope(db: &mut PgConnection, id: Uuid, scope: Option<&str>) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE bulkhead.exports SET granted_scope = $2 WHERE id = $1", id, scope).execute(db).await?;
+    Ok(())
+}
+
+/// What was granted, where that is known.
+pub async fn granted_scope(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!("SELECT granted_scope FROM bulkhead.exports WHERE id = $1", id).fetch_one(db).await
+}
+
 /// The server's answer to the kick-off: the export is on its way.
 pub async fn set_status_url(db: &mut PgConnection, id: Uuid, status_url: &str) -> sqlx::Result<bool> {
     let done = sqlx::query!(

@@ -22,6 +22,7 @@ words! {
         DeletionsNotApplied = "deletions_not_applied",
         WrongType = "wrong_type",
         Duplicates = "duplicates",
+        NarrowerScope = "narrower_scope",
     }
 }
 

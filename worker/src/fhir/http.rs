@@ -106,18 +106,23 @@ impl Http {
         Ok(Self { client, rules, read_timeout: settings.http_timeout_read })
     }
 
+    /// Whether the outgoing rules allow a URL that a server names.
+    pub fn allow(&self, url: &Url) -> Result<(), StageError> {
+        self.rules.check(url).map_err(|refused| {
+            StageError::Fail(Trouble::new(
+                Reason::Refused,
+                format!("The server leads to a URL that is not allowed: {refused}."),
+                "ask the server's operator, or allow the host",
+            ))
+        })
+    }
+
     /// Sends a request and follows its redirects.
     pub async fn send(&self, ask: &Ask) -> Result<Response, StageError> {
         let mut url = ask.url.clone();
         let mut token = ask.token.as_deref();
         for _ in 0..=MAX_REDIRECTS {
-            self.rules.check(&url).map_err(|refused| {
-                StageError::Fail(Trouble::new(
-                    Reason::Refused,
-                    format!("The server leads to a URL that is not allowed: {refused}."),
-                    "ask the server's operator, or allow the host",
-                ))
-            })?;
+            self.allow(&url)?;
             let mut request = self.client.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
             if let Some(token) = token {
                 let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {

@@ -2,6 +2,8 @@
 
 pub mod answer;
 pub mod auth;
+pub mod discovery;
 pub mod http;
+pub mod mint;
 pub mod outcome;
 pub mod retry_after;
