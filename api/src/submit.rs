@@ -145,9 +145,11 @@ async fn key_of(db: &mut PgConnection, state: &ApiState, smart: &Smart) -> Resul
     };
     let key = signing_keys::get(db, &state.cipher, kid).await?.map_err(|why| Problem::invalid(format!("kid: {why}.")))?;
     match algorithm {
-        Some(algorithm) if *algorithm != key.algorithm => {
-            Err(Problem::invalid(format!("algorithm {algorithm} does not fit the key with that kid, which signs with {}; leave it out.", key.algorithm)).into())
-        }
+        Some(algorithm) if *algorithm != key.algorithm => Err(Problem::invalid(format!(
+            "algorithm {algorithm} does not fit the key with that kid, which signs with {}; leave it out.",
+            key.algorithm
+        ))
+        .into()),
         _ => Ok(key),
     }
 }

@@ -3,6 +3,7 @@
 mod api;
 mod authentication;
 mod contract;
+mod discovery;
 mod downloading;
 mod fault_walk;
 mod hostile_lines;

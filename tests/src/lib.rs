@@ -3,6 +3,7 @@
 pub mod app;
 pub mod bench;
 pub mod database;
+pub mod front;
 pub mod later;
 pub mod proxy;
 pub mod rows;
@@ -12,6 +13,7 @@ pub mod worker;
 pub use app::{App, Setup};
 pub use bulkhead_sandbox::{Sandbox, SandboxConfig};
 pub use database::Database;
+pub use front::{Front, Says};
 pub use later::Later;
 pub use proxy::PlainProxy;
 pub use tls_proxy::TlsProxy;

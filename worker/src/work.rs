@@ -226,12 +226,7 @@ impl<'w> Tokens<'w> {
         Ok(access_tokens::take_minting(self.pool, self.cipher, self.source.id, minter).await?)
     }
 
-    pub async fn store(
-        &self,
-        minter: uuid::Uuid,
-        version: i64,
-        new: &access_tokens::NewToken<'_>,
-    ) -> Result<bool, StageError> {
+    pub async fn store(&self, minter: uuid::Uuid, version: i64, new: &access_tokens::NewToken<'_>) -> Result<bool, StageError> {
         Ok(access_tokens::store(self.pool, self.cipher, self.source.id, minter, version, new).await?)
     }
 

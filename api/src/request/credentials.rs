@@ -36,7 +36,10 @@ pub struct Smart {
 pub enum Key {
     Given(PrivateKey),
     /// One of ours, by its kid.
-    Own { kid: String, algorithm: Option<Algorithm> },
+    Own {
+        kid: String,
+        algorithm: Option<Algorithm>,
+    },
 }
 
 /// Takes them from the request and from `config`; what is given twice must be given once.

@@ -32,7 +32,9 @@ pub async fn insert(db: impl PgExecutor<'_>, cipher: &Cipher, kid: &str, key: &P
 
 /// The public halves of the keys that are in use, the oldest first.
 pub async fn published(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<Value>> {
-    sqlx::query_scalar!("SELECT public_jwk FROM bulkhead.signing_keys WHERE retired_at IS NULL ORDER BY created_at, kid").fetch_all(db).await
+    sqlx::query_scalar!("SELECT public_jwk FROM bulkhead.signing_keys WHERE retired_at IS NULL ORDER BY created_at, kid")
+        .fetch_all(db)
+        .await
 }
 
 /// Why a key of ours cannot be used.

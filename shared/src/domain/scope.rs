@@ -139,18 +139,14 @@ pub fn narrower(granted: Option<&str>, ask: &Ask) -> Vec<Finding> {
     let Some(granted) = granted.filter(|granted| granted.split_whitespace().any(|scope| scope.starts_with("system/"))) else {
         return Vec::new();
     };
-    let finding = |severity, resource_type, message| Finding {
-        severity,
-        kind: FindingKind::NarrowerScope,
-        resource_type,
-        file: None,
-        message,
-    };
+    let finding =
+        |severity, resource_type, message| Finding { severity, kind: FindingKind::NarrowerScope, resource_type, file: None, message };
     if ask.level == Level::Unknown {
         return Vec::new();
     }
     if ask.resource_types.is_empty() {
-        let message = format!("All types were asked for and the server granted less ({}); other types are not in the export.", shown(granted));
+        let message =
+            format!("All types were asked for and the server granted less ({}); other types are not in the export.", shown(granted));
         return if covers(granted, "*") == Covers::Whole { Vec::new() } else { vec![finding(Severity::Warning, None, message)] };
     }
     ask.resource_types
@@ -249,7 +245,10 @@ mod tests {
         assert_eq!(found("system/Patient.read", &[]), [(Severity::Warning, None)]);
         assert_eq!(found("system/Patient.read", &["Patient", "Condition"]), [(Severity::Error, Some("Condition".to_owned()))]);
         assert_eq!(found("system/Patient.write", &["Patient"]), [(Severity::Error, Some("Patient".to_owned()))]);
-        assert_eq!(found("system/Observation.rs?category=laboratory", &["Observation"]), [(Severity::Warning, Some("Observation".to_owned()))]);
+        assert_eq!(
+            found("system/Observation.rs?category=laboratory", &["Observation"]),
+            [(Severity::Warning, Some("Observation".to_owned()))]
+        );
         assert_eq!(found("system/Observation.rs?category=laboratory system/*.rs", &["Observation"]), []);
         assert_eq!(found("bulk", &["Observation"]), [], "the server speaks of something else");
         assert_eq!(narrower(None, &ask(&["Observation"])), []);

@@ -2,9 +2,7 @@
 
 use aws_lc_rs::{
     encoding::{AsBigEndian as _, EcPrivateKeyBin},
-    signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _,
-    },
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair as _},
 };
 use serde_json::{Value, json};
 
@@ -57,8 +55,7 @@ fn check(kind: KeyKind, pair: &EcdsaKeyPair) -> Result<Read, BadKey> {
     let der = pair.to_pkcs8v1().map_err(|_| BadKey::Broken)?.as_ref().to_vec();
     let jwk = public(kind, pair);
     let member = |name: &str| jwk[name].as_str().unwrap_or_default().to_owned();
-    let thumbprint =
-        super::thumbprint(&format!(r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#, member("crv"), member("x"), member("y")));
+    let thumbprint = super::thumbprint(&format!(r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#, member("crv"), member("x"), member("y")));
     Ok(Read { kind, der, thumbprint })
 }
 

@@ -108,13 +108,17 @@ pub enum BadKey {
     Kind(String),
     #[error("the key's numbers do not belong together; copy the whole key again")]
     Broken,
-    #[error("the PEM cannot be read; it must be an unencrypted RSA or EC key (PKCS#8, PKCS#1 or SEC1), copied with its BEGIN and END lines")]
+    #[error(
+        "the PEM cannot be read; it must be an unencrypted RSA or EC key (PKCS#8, PKCS#1 or SEC1), copied with its BEGIN and END lines"
+    )]
     Pem,
     #[error("the PEM is encrypted; decrypt it first: openssl pkey -in key.pem -out plain.pem")]
     Encrypted,
     #[error("the RSA key has {0} bits; SMART Backend Services needs 2048 or more")]
     Short(usize),
-    #[error("algorithm {wanted} does not fit the key, which is {kind}; leave algorithm out, or give the key that is registered for {wanted}")]
+    #[error(
+        "algorithm {wanted} does not fit the key, which is {kind}; leave algorithm out, or give the key that is registered for {wanted}"
+    )]
     Misfit { wanted: Algorithm, kind: &'static str },
     #[error("algorithm {wanted} is not the key's own alg ({own}); leave algorithm out, or correct the key's alg to what is registered")]
     OtherAlgorithm { wanted: Algorithm, own: Algorithm },
@@ -122,7 +126,9 @@ pub enum BadKey {
         "algorithm {0} is not what SMART servers must accept (RS384, ES384); if yours wants it, give the key as a JWK whose \"alg\" is \"{0}\""
     )]
     OnlyByAlg(Algorithm),
-    #[error("an EC P-256 key signs with ES256, which SMART servers need not accept; register a P-384 key, or give the JWK with \"alg\": \"ES256\"")]
+    #[error(
+        "an EC P-256 key signs with ES256, which SMART servers need not accept; register a P-384 key, or give the JWK with \"alg\": \"ES256\""
+    )]
     P256,
     #[error("the key's alg {0:?} does not fit it or is not known; use RS384 for an RSA key, ES384 for an EC P-384 key")]
     Alg(String),
