@@ -7,6 +7,7 @@ mod discovery;
 mod downloading;
 mod fault_walk;
 mod hostile_lines;
+mod keys;
 mod loading;
 mod long_polls;
 mod operations;

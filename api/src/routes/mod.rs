@@ -2,6 +2,7 @@
 
 mod health;
 mod jobs;
+mod jwks;
 mod kick_off;
 mod operations;
 mod resume;
@@ -63,6 +64,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/bulk-data/jobs/{job_id}/retry", post(operations::retry))
         .route("/api/bulk-data/jobs/{job_id}/cancel", post(operations::cancel))
         .route("/api/bulk-data/jobs/{job_id}/accept", post(operations::accept))
+        .route("/.well-known/jwks.json", get(jwks::read))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .fallback(nothing_here)
@@ -77,10 +79,10 @@ fn span(request: &Request) -> Span {
     tracing::info_span!("api", method = %request.method(), route)
 }
 
-/// What is told is about patients' data: no cache keeps it, no browser guesses what it is.
+/// What is told is about patients' data: no cache keeps it unless its route says so, no browser guesses what it is.
 fn harden<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -6,7 +6,10 @@ use rsa::{
 };
 use serde_json::json;
 
-use super::*;
+use super::{
+    Algorithm::{Es256, Es384, Ps384, Rs256, Rs384},
+    *,
+};
 
 fn read(form: &Value) -> Result<PrivateKey, BadKey> {
     PrivateKey::from_request(form, Wanted::default())
@@ -135,7 +138,6 @@ fn an_algorithm_must_fit_the_key() {
         key
     };
     let signs = |key: &Value, algorithm| PrivateKey::from_request(key, Wanted { algorithm, kid: None }).map(|key| key.algorithm);
-    use Algorithm::{Es256, Es384, Ps384, Rs256, Rs384};
     assert_eq!(signs(&rsa, Some(Rs384)), Ok(Rs384));
     assert_eq!(signs(&ec, Some(Es384)), Ok(Es384));
     assert_eq!(signs(&rsa, Some(Es384)), Err(BadKey::Misfit { wanted: Es384, kind: "RSA" }));
