@@ -9,7 +9,7 @@ use bulkhead_shared::{
         sources::{self, NewSource},
     },
     domain::{
-        export::{Ask, Export, ExportState, Level},
+        export::{Ask, Export, ExportState, Level, Purpose},
         failure::Reason,
         private_key::PrivateKey,
         source::Auth,
@@ -34,10 +34,23 @@ const TRIES: u32 = 4;
 
 /// Takes it in; or finds the export that this request, or this status URL, has made before.
 pub async fn submit(state: &ApiState, submission: &Submission, idempotency_key: Option<&str>) -> Result<Uuid, Problem> {
+    repeat(state, submission, Purpose::Export, idempotency_key).await
+}
+
+/// Takes a check in: the same source, its row, its one stage.
+pub async fn check(state: &ApiState, submission: &Submission) -> Result<Uuid, Problem> {
+    repeat(state, submission, Purpose::Check, None).await
+}
+
+async fn repeat(state: &ApiState, submission: &Submission, purpose: Purpose, idempotency_key: Option<&str>) -> Result<Uuid, Problem> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match attempt(state, submission, idempotency_key).await {
+        let attempted = match purpose {
+            Purpose::Export => attempt(state, submission, idempotency_key).await,
+            Purpose::Check => attempt_check(state, submission).await,
+        };
+        match attempted {
             Ok(id) => return Ok(id),
             Err(Stop::Problem(problem)) => return Err(problem),
             Err(Stop::Race(error)) if tries == TRIES => return Err(Problem::internal(error)),
@@ -81,6 +94,17 @@ async fn attempt(state: &ApiState, submission: &Submission, idempotency_key: Opt
     }
     let id = insert(&mut tx, submission, source_id, idempotency_key).await?;
     let due = queue::insert(&mut tx, id, source_id, state.max_attempts, &[NewStage::new(StageKind::Auth)]).await?;
+    tx.commit().await?;
+    state.announcer.announce(due);
+    Ok(id)
+}
+
+async fn attempt_check(state: &ApiState, submission: &Submission) -> Result<Uuid, Stop> {
+    let mut tx = state.pool.begin().await?;
+    let source_id = find_source(&mut tx, state, submission).await?;
+    let id = Uuid::now_v7();
+    exports::insert_check(&mut tx, id, source_id, &submission.ask).await?;
+    let due = queue::insert(&mut tx, id, source_id, state.max_attempts, &[NewStage::new(StageKind::Check)]).await?;
     tx.commit().await?;
     state.announcer.announce(due);
     Ok(id)

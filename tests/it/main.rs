@@ -12,6 +12,7 @@ mod loading;
 mod long_polls;
 mod operations;
 mod polls;
+mod preflight;
 mod queue;
 mod reading_again;
 mod real_data;

@@ -1,5 +1,6 @@
 //! One HTTP resource, one file.
 
+mod check;
 mod health;
 mod jobs;
 mod jwks;
@@ -57,6 +58,8 @@ pub fn router(state: ApiState) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY));
     Router::new()
         .route("/api/bulk-data/kick-off", post(kick_off::submit))
+        .route("/api/bulk-data/check", post(check::submit))
+        .route("/api/bulk-data/check/{check_id}", get(check::read))
         .route("/api/bulk-data/resume", post(resume::resume))
         .route("/api/bulk-data/status/{job_id}", get(status::read))
         .route("/api/bulk-data/jobs", get(jobs::list))

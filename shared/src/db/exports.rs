@@ -1,5 +1,6 @@
 //! Table `exports`.
 
+mod checks;
 mod list;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +13,7 @@ use crate::domain::{
     finding::Finding,
 };
 
+pub use checks::{Check, complete_check, get_check, insert_check};
 pub use list::{Filter, Listed, page};
 
 /// An export by its id.
@@ -23,7 +25,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Expor
 pub async fn get_many(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Export>> {
     sqlx::query_as!(
         ExportRow,
-        r#"SELECT id, source_id, level, group_id, resource_types, since, parameters, accept_partial, waits_for, state,
+        r#"SELECT id, source_id, purpose, level, group_id, resource_types, since, parameters, accept_partial, waits_for, state,
                   kick_off_intent_at, status_url, next_manifest_url, manifest_pages, manifest_complete, transaction_time,
                   expires_at, findings, accepted_at, released_at, delete_requested_at, restarts,
                   failure_stage, failure_reason, failure_detail, failure_remedy, created_at, started_at, finished_at
@@ -40,6 +42,7 @@ pub async fn get_many(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec
 struct ExportRow {
     id: Uuid,
     source_id: Uuid,
+    purpose: String,
     level: String,
     group_id: Option<String>,
     resource_types: Vec<String>,
@@ -85,6 +88,7 @@ impl TryFrom<ExportRow> for Export {
         Ok(Self {
             id: row.id,
             source_id: row.source_id,
+            purpose: row.purpose.parse()?,
             ask: Ask {
                 level: row.level.parse()?,
                 group_id: row.group_id,

@@ -1,5 +1,6 @@
 //! What Bulkhead talks about. No SQL, no HTTP, no clock.
 
+pub mod check;
 pub mod export;
 pub mod failure;
 pub mod file;

@@ -13,6 +13,7 @@ words! {
         Finish = "finish",
         Release = "release",
         CleanUp = "clean_up",
+        Check = "check",
     }
 }
 
@@ -31,7 +32,7 @@ impl StageKind {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
-            Self::Auth | Self::KickOff | Self::Finish | Self::Release | Self::CleanUp => Lane::Control,
+            Self::Auth | Self::KickOff | Self::Finish | Self::Release | Self::CleanUp | Self::Check => Lane::Control,
             Self::Poll => Lane::Poll,
             Self::Download => Lane::Transfer,
             Self::Load => Lane::Load,

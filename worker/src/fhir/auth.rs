@@ -57,7 +57,7 @@ pub async fn token(http: &Http, tokens: &Tokens<'_>) -> Result<Option<AccessToke
 }
 
 /// What to ask for, the best first.
-fn wishes(tokens: &Tokens<'_>, before: Option<&str>) -> Vec<String> {
+pub fn wishes(tokens: &Tokens<'_>, before: Option<&str>) -> Vec<String> {
     scope::candidates(tokens.source.scope.as_deref(), tokens.source.discovered.as_ref(), tokens.ask, before)
 }
 

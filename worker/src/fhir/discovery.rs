@@ -49,7 +49,7 @@ pub async fn complete(work: &Work) -> Result<Source, StageError> {
     if complete || (source.discovery_is_fresh && source.token_endpoint().is_some()) {
         return Ok(source);
     }
-    match discover(work.http(), &source.base_url, source.token_url.is_none()).await {
+    match discover(work.http(), &source).await {
         Ok(found) if found.by.is_some() || source.token_url.is_some() => {
             work.set_discovered(&found.discovered).await?;
             source.discovered = Some(found.discovered);
@@ -77,7 +77,8 @@ pub fn nowhere(base_url: &str) -> Trouble {
 
 /// Asks both documents; the second only when a token endpoint is needed and the first has none. What is there but cannot be had now is an
 /// error, unless the other has what is needed.
-pub async fn discover(http: &Http, base_url: &str, needs_endpoint: bool) -> Result<Discovery, StageError> {
+pub async fn discover(http: &Http, source: &Source) -> Result<Discovery, StageError> {
+    let (base_url, needs_endpoint) = (&source.base_url, source.token_url.is_none());
     let mut found = Discovery::default();
     let smart = ask(http, &format!("{base_url}/.well-known/smart-configuration"), "application/json", SMALL_BODY).await;
     if let Ok(Some((url, document))) = &smart {

@@ -33,7 +33,7 @@ pub struct Listed {
     pub files: i64,
 }
 
-/// The newest first; those that are being deleted are left out. Sums are made for this page only.
+/// The newest first; those that are being deleted are left out, and so are checks. Sums are made for this page only.
 pub async fn page(db: impl PgExecutor<'_>, filter: &Filter<'_>, limit: i64) -> sqlx::Result<Vec<Listed>> {
     sqlx::query_as!(
         Listed,
@@ -41,7 +41,7 @@ pub async fn page(db: impl PgExecutor<'_>, filter: &Filter<'_>, limit: i64) -> s
                SELECT e.id, s.base_url, e.level, e.group_id, e.resource_types, e.state, e.failure_reason, e.failure_detail, e.waits_for,
                       e.created_at, e.finished_at
                  FROM bulkhead.exports e JOIN bulkhead.sources s ON s.id = e.source_id
-                WHERE e.delete_requested_at IS NULL
+                WHERE e.delete_requested_at IS NULL AND e.purpose = 'export'
                   AND ($1::text[] IS NULL OR e.state = ANY($1))
                   AND ($2::text IS NULL OR e.group_id = $2)
                   AND ($3::text IS NULL OR s.base_url = $3)
