@@ -10,6 +10,7 @@ mod hostile_lines;
 mod keys;
 mod loading;
 mod long_polls;
+mod network;
 mod operations;
 mod polls;
 mod preflight;

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod bench;
+pub mod connect_proxy;
 pub mod database;
 pub mod front;
 pub mod later;
@@ -12,6 +13,7 @@ pub mod worker;
 
 pub use app::{App, Setup};
 pub use bulkhead_sandbox::{Sandbox, SandboxConfig};
+pub use connect_proxy::ConnectProxy;
 pub use database::Database;
 pub use front::{Front, Says};
 pub use later::Later;
