@@ -21,14 +21,18 @@ mod config;
 mod content;
 mod door;
 pub mod faults;
+mod links;
 mod outcome;
 mod output;
 mod routes;
 mod sandbox;
+mod search;
 mod state;
 mod stats;
+mod switches;
 mod transfer;
 mod wire;
+mod wish;
 mod world;
 
 pub use auth::credentials::ClientCredentials;

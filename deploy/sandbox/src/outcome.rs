@@ -12,13 +12,23 @@ use crate::faults::{Refusal, RetryAfter};
 #[derive(Debug)]
 pub struct Refused {
     status: StatusCode,
-    issue: String,
-    text: String,
+    outcome: Value,
+    retry_after: Option<u64>,
 }
 
 impl Refused {
     pub fn new(status: StatusCode, issue: &str, text: impl Into<String>) -> Self {
-        Self { status, issue: issue.to_owned(), text: text.into() }
+        Self::with(status, outcome("error", issue, &text.into()))
+    }
+
+    /// With an `OperationOutcome` of its own.
+    pub fn with(status: StatusCode, outcome: Value) -> Self {
+        Self { status, outcome, retry_after: None }
+    }
+
+    /// Seconds.
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     pub fn bad_request(issue: &str, text: impl Into<String>) -> Self {
@@ -45,7 +55,10 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let mut response = fhir(self.status, &outcome("error", &self.issue, &self.text));
+        let mut response = fhir(self.status, &self.outcome);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
@@ -68,14 +81,15 @@ impl IntoResponse for Refusal {
 }
 
 impl RetryAfter {
-    /// Both forms of RFC 9110, section 10.2.3.
-    fn value(self) -> HeaderValue {
+    /// Both forms of RFC 9110, section 10.2.3, and what real servers send instead.
+    pub fn value(self) -> HeaderValue {
+        let ahead = |seconds: i64| door::now() + Duration::seconds(seconds.clamp(-10_000_000_000, 10_000_000_000));
         match self {
             Self::Seconds(seconds) => seconds.into(),
-            Self::Date(seconds) => {
-                let at = door::now() + Duration::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1_000_000));
-                http_date(at)
-            }
+            Self::Date(seconds) => http_date(ahead(seconds)),
+            Self::Epoch(seconds) => ahead(seconds).timestamp().into(),
+            Self::EpochMillis(seconds) => ahead(seconds).timestamp_millis().into(),
+            Self::Text(text) => HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("soon")),
         }
     }
 }

@@ -39,6 +39,13 @@ impl Lines {
         starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
     }
 
+    /// One line, with its final newline. No copy.
+    pub fn line(&self, at: usize) -> Option<Bytes> {
+        let end = *self.ends.get(at)?;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Some(self.bytes.slice(start..end))
+    }
+
     /// The same bytes in pieces of at most `size` lines. No copy.
     pub fn chunks(&self, size: usize) -> Vec<Self> {
         let mut start = 0;
@@ -52,16 +59,9 @@ impl Lines {
             })
             .collect()
     }
-
-    /// Only what changed after `since`. A resource without `meta.lastUpdated` may have changed, so it stays
-    /// (Bulk Data IG, `_since`: "after the supplied time").
-    pub fn since(&self, since: DateTime<Utc>) -> Self {
-        let kept = self.iter().filter(|line| last_updated(line).is_none_or(|at| at > since)).flatten().copied().collect();
-        Self::parse(kept)
-    }
 }
 
-fn last_updated(line: &[u8]) -> Option<DateTime<Utc>> {
+pub fn last_updated(line: &[u8]) -> Option<DateTime<Utc>> {
     #[derive(Deserialize)]
     struct Resource {
         meta: Option<Meta>,
@@ -87,15 +87,5 @@ mod tests {
         assert_eq!(chunks.len(), 2);
         assert_eq!(chunks[1].bytes(), "{\"a\":3}\n");
         assert_eq!(chunks[0].iter().nth(1), Some(&b"{\"a\":2}\n"[..]));
-    }
-
-    #[test]
-    fn since_keeps_newer_and_undated_resources() {
-        let lines = Lines::parse(
-            b"{\"meta\":{\"lastUpdated\":\"2020-01-01T00:00:00Z\"}}\n{\"id\":\"x\"}\n{\"meta\":{\"lastUpdated\":\"2024-01-01T00:00:00Z\"}}\n"
-                .to_vec(),
-        );
-        let since = "2023-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(lines.since(since).len(), 2);
     }
 }

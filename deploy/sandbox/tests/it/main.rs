@@ -6,4 +6,6 @@ mod fault;
 mod file;
 mod folder;
 mod harness;
+mod kick_off;
+mod search;
 mod state;
