@@ -122,6 +122,27 @@ async fn a_token_url_that_was_given_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_token_url_is_forgotten_when_it_is_left_out() {
+    let (app, front) = start_behind(smart_only(&["system/*.read"], &[], false)).await;
+    let mut right = body(&app, &front, &["Patient"]);
+    let mut wrong = right.clone();
+    wrong["token_url"] = json!("http://127.0.0.1:1/token");
+    let job = app.submit(&wrong).await;
+    assert_eq!(app.operate(job, "cancel").await.0, 200);
+    let job = app.submit(&right).await;
+    app.until(job, "completed").await;
+    // A server without discovery: what was given once will do for who leaves it out.
+    front.say(Says::default());
+    right["token_url"] = json!(format!("{}/auth/token", front.origin));
+    right["client_id"] = json!("another");
+    for _ in 0..2 {
+        let job = app.submit(&right).await;
+        app.until(job, "completed").await;
+        right.as_object_mut().expect("an object").remove("token_url");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_says_nothing_fails_with_what_to_do() {
     let (app, front) = start_behind(Says::default()).await;
     let status = fails(&app, &body(&app, &front, &["Patient"])).await;

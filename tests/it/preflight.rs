@@ -152,6 +152,20 @@ async fn scopes_and_a_token_url_that_differ_are_told() {
     assert_eq!(answer["result"], "warning");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_groups_that_never_ends_is_left() {
+    let app = start(false).await;
+    let page = json!({
+        "resourceType": "Bundle", "link": [{"relation": "next", "url": "{origin}/fhir/Group?page=next"}],
+        "entry": [{"resource": {"resourceType": "Group", "id": "1", "name": "One\u{0}"}}, {"resource": {"resourceType": "Patient", "id": "2"}}],
+    });
+    let front = Front::before(&app.sandbox.base_url(), Says { groups: Some(page), ..Says::default() }).await;
+    let answer = check(&app, &json!({ "fhir_server_url": front.base_url })).await;
+    assert_eq!(front.count("/fhir/Group"), 5, "five pages and no more");
+    assert_eq!((answer["groups"].as_array().map(Vec::len), &answer["more_groups"]), (Some(5), &json!(true)), "{answer:#}");
+    assert_eq!(results(&answer)[3..], [("capabilities", "failed"), ("group", "skipped"), ("groups", "ok")], "{answer:#}");
+}
+
 /// The contract of stages: killed between its work and its finish, it comes to the same result.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_whose_worker_is_killed_is_made_by_another() {

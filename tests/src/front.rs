@@ -22,6 +22,8 @@ pub struct Says {
     pub smart_configuration: Option<Value>,
     /// At `metadata`; 404 without.
     pub capability_statement: Option<Value>,
+    /// At `Group`; what the server behind says without.
+    pub groups: Option<Value>,
     /// The scopes that this client may have; all without.
     pub grants: Option<Vec<&'static str>>,
     /// Refuse who asks for more than that (`invalid_scope`), instead of granting less.
@@ -126,6 +128,7 @@ async fn serve(State(behind): State<Behind>, mut request: Request) -> Response<B
     match path.as_str() {
         "/fhir/.well-known/smart-configuration" => document(&behind, says.smart_configuration),
         "/fhir/metadata" => document(&behind, says.capability_statement),
+        "/fhir/Group" if says.groups.is_some() => document(&behind, says.groups),
         "/auth/token" => {
             let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.expect("a body");
             let form: HashMap<String, String> = reqwest::Url::parse(&format!("http://x/?{}", String::from_utf8_lossy(&body)))

@@ -54,7 +54,7 @@ pub async fn find_or_create(db: &mut PgConnection, cipher: &Cipher, new: &NewSou
 async fn find(db: &mut PgConnection, cipher: &Cipher, new: &NewSource<'_>, identity: &[u8]) -> sqlx::Result<Option<Uuid>> {
     let known = sqlx::query!(
         "SELECT id, secret, secret_key_id FROM bulkhead.sources
-          WHERE identity = $1 AND ($2::text IS NULL OR token_url = $2) AND algorithm IS NOT DISTINCT FROM $3
+          WHERE identity = $1 AND token_url IS NOT DISTINCT FROM $2 AND algorithm IS NOT DISTINCT FROM $3
             AND jwks_url IS NOT DISTINCT FROM $4 AND ($5::text IS NULL OR scope = $5)",
         identity,
         new.token_url,
@@ -80,7 +80,13 @@ async fn create_or_update(db: &mut PgConnection, cipher: &Cipher, new: &NewSourc
                (id, base_url, auth, client_id, thumbprint, token_url, algorithm, jwks_url, scope, secret, secret_key_id, identity)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
            ON CONFLICT (identity) DO UPDATE
-              SET token_url = coalesce(excluded.token_url, sources.token_url), algorithm = excluded.algorithm, jwks_url = excluded.jwks_url, scope = coalesce(excluded.scope, sources.scope)
+              SET token_url = excluded.token_url,
+                  -- Left out now: the server is asked. Until it answers what was given before will do.
+                  token_endpoint = CASE WHEN excluded.token_url IS NULL THEN coalesce(sources.token_url, sources.token_endpoint)
+                                        ELSE sources.token_endpoint END,
+                  discovered_at = CASE WHEN excluded.token_url IS NULL AND sources.token_url IS NOT NULL THEN 'epoch'
+                                       ELSE sources.discovered_at END,
+                  algorithm = excluded.algorithm, jwks_url = excluded.jwks_url, scope = coalesce(excluded.scope, sources.scope)
            RETURNING id"#,
         fresh,
         new.base_url,

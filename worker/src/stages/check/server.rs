@@ -197,7 +197,9 @@ async fn list(server: &Server<'_>, report: &mut Report) -> Result<(), StageError
     if matches!(&answered, Answered::Refused(refusal) if refusal.status == 400) {
         answered = server.get("Group?_count=50").await?;
     }
+    let mut pages = 0;
     let step = loop {
+        pages += 1;
         let bundle = match answered {
             Answered::Json(value) => value,
             Answered::Refused(refusal) => break cannot(&refusal.words()),
@@ -205,12 +207,11 @@ async fn list(server: &Server<'_>, report: &mut Report) -> Result<(), StageError
         };
         let entries = bundle["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
         report.groups.extend(entries.iter().filter_map(|entry| listed(&entry["resource"])));
-        let pages = report.groups.len().div_ceil(50).max(1);
         let next = next(server.base_url, &bundle);
         report.more_groups = next.is_some() || report.groups.len() > MOST_GROUPS;
         report.groups.truncate(MOST_GROUPS);
         match next {
-            Some(url) if report.groups.len() < MOST_GROUPS && pages < MOST_PAGES && !entries.is_empty() => {
+            Some(url) if report.groups.len() < MOST_GROUPS && pages < MOST_PAGES => {
                 answered = server.get_url(url).await?;
             }
             _ => break found(report),
