@@ -55,7 +55,7 @@ pub fn files(world: &World, export: &Export, per_file: usize, random_names: bool
     let made = |kind: &str| -> Vec<Recipe> { recipes().filter(|recipe| recipe.kind.as_str() == kind).cloned().collect() };
     let mut files = Vec::new();
     if wish.by_patient {
-        files.extend(by_patient(&kinds, &of_kind, per_file));
+        files.extend(by_patient(&kinds, of_kind, per_file));
     }
     for kind in &kinds {
         if !wish.by_patient {
@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn a_block_that_does_not_fit_goes_on_under_a_header_of_its_own() {
-        let conditions: String = (0..5).map(|n| format!("{{\"id\":\"c{n}\",\"subject\":{{\"reference\":\"Patient/0\"}}}}\n")).collect();
+        let condition = |n| format!("{{\"id\":\"c{n}\",\"subject\":{{\"reference\":\"Patient/0\"}}}}\n");
+        let conditions = (0..5).map(condition).collect::<Vec<_>>().concat();
         let of_kind = |kind: &str| vec![if kind == "Patient" { patients(2) } else { Lines::parse(conditions.clone().into_bytes()) }];
         let files = by_patient(&["Condition".to_owned(), "Patient".to_owned()], of_kind, 4);
         let counts: Vec<_> = files.iter().map(|file| (file.count(), file.headers, file.continues_in.is_some())).collect();

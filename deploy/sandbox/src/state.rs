@@ -38,6 +38,8 @@ pub enum Client {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Token {
     pub client: String,
+    #[serde(default)]
+    pub scope: String,
     pub expires: DateTime<Utc>,
 }
 

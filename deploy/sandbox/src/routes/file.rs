@@ -12,12 +12,13 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::made;
 use super::manifest::{self, UNKNOWN_PATIENTS};
+use super::{flood, made};
 use crate::app::App;
+use crate::auth::scope::{self, Need};
 use crate::content;
 use crate::door;
-use crate::faults::{Severity, Transfer as Fault, What, Where};
+use crate::faults::{Flood, Severity, Transfer as Fault, What, Where};
 use crate::links::{self, Links};
 use crate::outcome::{Refused, outcome};
 use crate::output::OutputFile;
@@ -70,6 +71,14 @@ async fn serve(app: Arc<App>, wire: Wire, id: String, name: String, uri: Uri, he
     }
     if let Some(recipe) = output.iter().find(|file| file.name == name).and_then(|file| file.recipe.as_ref()) {
         return Ok(made::respond(&app, recipe, recipe.gzip && accepts_gzip(&headers)));
+    }
+    let file = output.iter().find(|file| file.name == name);
+    if let Some(file) = file.filter(|file| !file.kind.is_empty() && !uri.path().starts_with("/signed/")) {
+        scope::demand(&app, &headers, &file.kind, &[Need::Read])?;
+    }
+    let flood = file.and_then(|file| take_flood(&app, uri.path(), accepts_gzip(&headers)).map(|flood| (file, flood)));
+    if let Some((file, flood)) = flood {
+        return Ok(flood::respond(&app, &file.lines, flood));
     }
     let whole = match name.as_str() {
         UNKNOWN_PATIENTS => about_unknown_patients(&manifest::unknown_patients(&app, &export)),
@@ -126,6 +135,17 @@ fn respond(transfer: Transfer, tag: &str, gzip: bool, part: Option<Range<usize>>
         set(header::CONTENT_RANGE, &format!("bytes {}-{}/{whole}", part.start, part.end - 1));
     }
     (status, headers, transfer.into_body()).into_response()
+}
+
+fn take_flood(app: &App, path: &str, gzip: bool) -> Option<Flood> {
+    let flood = app.faults.take(Where::File, path, |what| match what {
+        // A bomb is none for who does not unpack it.
+        What::Flood(Flood::GzipBomb(_)) if !gzip => None,
+        What::Flood(flood) => Some(*flood),
+        _ => None,
+    })?;
+    app.count(|stats| stats.faults += 1);
+    Some(flood)
 }
 
 fn about_unknown_patients(ids: &[String]) -> Bytes {

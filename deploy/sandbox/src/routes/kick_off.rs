@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::before::cut;
 use crate::app::{App, later};
 use crate::auth::bearer;
+use crate::auth::scope::{self, Need};
 use crate::door;
 use crate::faults::{KickOff, Refusal, What, Where};
 use crate::outcome::{Refused, fhir, outcome};
@@ -59,7 +60,8 @@ async fn kick_off(app: &Arc<App>, request: Request, post: bool, parameters: Para
     let lenient = check_headers(&request.headers)?;
     let call = Call { post, system: request.uri.path() == "/fhir/$export" };
     wish::check_dialect(&parameters, call, &app.switches.kick_off)?;
-    let wish = wish::read(parameters, call, lenient, &app.switches.kick_off)?;
+    let mut wish = wish::read(parameters, call, lenient, &app.switches.kick_off)?;
+    demand_scopes(app, &request.headers, &mut wish)?;
     if let Some(group) = &request.group
         && !app.world.knows(group)
     {
@@ -71,6 +73,23 @@ async fn kick_off(app: &Arc<App>, request: Request, post: bool, parameters: Para
     }
     create(app, &request, &export)?;
     answer(app, &request, &export).await
+}
+
+/// 403 for a type the token does not cover; an export of every type has those it covers.
+fn demand_scopes(app: &App, headers: &HeaderMap, wish: &mut Wish) -> Result<(), Refused> {
+    let demand = |kind: &str| scope::demand(app, headers, kind, &Need::EXPORT);
+    if let Some(types) = &wish.types {
+        return types.iter().try_for_each(|kind| demand(kind));
+    }
+    let kinds: Vec<String> = app.world.kinds().into_keys().collect();
+    let covered: Vec<String> = kinds.iter().filter(|kind| demand(kind).is_ok()).cloned().collect();
+    if covered.is_empty() {
+        return demand("any type");
+    }
+    if covered.len() < kinds.len() {
+        wish.types = Some(covered);
+    }
+    Ok(())
 }
 
 /// As a server that makes no more files than a manifest may name; fewer types make fewer files.

@@ -73,10 +73,7 @@ fn list(value: &str) -> Vec<String> {
 }
 
 fn patients(value: &str) -> Result<Vec<String>, Refused> {
-    let id = |reference: String| match reference.contains(['/', ':']) {
-        true => patient_id(&reference).map(str::to_owned),
-        false => Some(reference),
-    };
+    let id = |reference: String| if reference.contains(['/', ':']) { patient_id(&reference).map(str::to_owned) } else { Some(reference) };
     list(value).into_iter().map(|reference| id(reference).ok_or_else(|| bad("patient is no reference to a Patient"))).collect()
 }
 
