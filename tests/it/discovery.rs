@@ -218,3 +218,33 @@ async fn a_narrower_grant_for_all_types_is_a_warning() {
     assert_eq!((&finding["kind"], &finding["severity"]), (&json!("narrower_scope"), &json!("warning")), "{status:#}");
     assert!(finding["message"].as_str().is_some_and(|message| message.contains("system/Patient.read")), "{finding}");
 }
+
+/// The sandbox checks what the front desk does not: signatures, and scopes at every request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_tells_little_and_checks_all_is_served() {
+    let sandbox = SandboxConfig {
+        auth: true,
+        export_time: Duration::ZERO,
+        switches: "no-discovery permission=v2 enforce-scopes clock=-10m".to_owned(),
+        ..setup().sandbox
+    };
+    let app = App::start(Setup { sandbox, ..setup() }).await;
+    app.sandbox.fault("token:expires-in-string");
+    let mut body = app.body_of(GROUP, &["Patient", "Condition"]);
+    body.as_object_mut().expect("an object").remove("token_url");
+    let job = app.submit(&body).await;
+    let status = app.until(job, "completed").await;
+    app.assert_rows_of(job, GROUP, &["Patient", "Condition"]).await;
+    assert_eq!(status["findings"], json!([]), "{status:#}");
+    assert!(app.is("SELECT scope = 'system/*.rs' AND asked = 'system/*.read' FROM bulkhead.access_tokens").await);
+    assert_eq!(app.sandbox.stats().kick_offs, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_say_what_it_granted_is_believed() {
+    let app = start(true).await;
+    app.sandbox.fault("token:no-scope");
+    let job = app.export_of(GROUP, &["Patient"]).await;
+    let status = app.until(job, "completed").await;
+    assert_eq!(status["findings"], json!([]), "{status:#}");
+}
