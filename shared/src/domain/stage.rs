@@ -21,6 +21,7 @@ words! {
         Release = "release",
         /// Deletes the downloaded files.
         CleanUp = "clean_up",
+        Check = "check",
     }
 }
 
@@ -39,7 +40,7 @@ impl StageKind {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
-            Self::Auth | Self::KickOff | Self::Finish | Self::Release | Self::CleanUp => Lane::Control,
+            Self::Auth | Self::KickOff | Self::Finish | Self::Release | Self::CleanUp | Self::Check => Lane::Control,
             Self::Poll => Lane::Poll,
             Self::Download => Lane::Transfer,
             Self::Load => Lane::Load,

@@ -4,6 +4,8 @@ pub mod answer;
 pub mod auth;
 pub mod capabilities;
 pub mod dialect;
+pub mod discovery;
 pub mod http;
+pub mod mint;
 pub mod outcome;
 pub mod retry_after;
