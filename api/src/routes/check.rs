@@ -34,22 +34,32 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Serialize, ToSchema)]
 #[schema(as = CheckResult)]
 pub struct Answer {
+    /// Names the check.
     check_id: Uuid,
     /// `queued`, `running`, `done`, `failed` (it could not be made) or `cancelled`.
     status: &'static str,
+    /// Where to ask how it stands.
     status_url: String,
+    /// The server's base URL.
     fhir_server_url: String,
     /// The worst of the steps: `ok`, `warning` or `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<StepResult>,
+    /// What was tried, in order.
     steps: Vec<Step>,
+    /// Groups that the server lists.
     groups: Vec<GroupListed>,
+    /// It lists more of them.
     more_groups: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// Why the check could not be made.
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// What to do about it.
     remedy: Option<String>,
+    /// When it was asked for.
     created_at: DateTime<Utc>,
+    /// When it was over.
     finished_at: Option<DateTime<Utc>>,
 }
 

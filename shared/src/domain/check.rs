@@ -34,9 +34,13 @@ words! {
 /// One step: a sentence, and what to do where something is to be done. No PHI, no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Step {
+    /// What was tried.
     pub step: StepName,
+    /// How it went.
     pub result: StepResult,
+    /// What was found.
     pub message: String,
+    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
@@ -44,9 +48,12 @@ pub struct Step {
 /// A Group of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GroupListed {
+    /// What goes into `fhir_server_url` behind `/Group/`.
     pub id: String,
+    /// As the server shows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// How many members it has, if the server says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub members: Option<u64>,
 }
