@@ -5,6 +5,7 @@ mod authentication;
 mod contract;
 mod discovery;
 mod downloading;
+mod duties;
 mod fault_walk;
 mod hostile_lines;
 mod hostile_servers;
