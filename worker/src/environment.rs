@@ -2,7 +2,7 @@
 
 use bulkhead_shared::{
     blob::Blobs,
-    config::{BlobSettings, RetrySettings},
+    config::{BlobSettings, RetrySettings, SearchSettings},
     secrets::Cipher,
 };
 use sqlx::PgPool;
@@ -24,4 +24,5 @@ pub struct Environment {
     pub cipher: Cipher,
     pub retry: RetrySettings,
     pub blob_settings: BlobSettings,
+    pub search: SearchSettings,
 }

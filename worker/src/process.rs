@@ -51,6 +51,7 @@ pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
         cipher,
         retry: settings.retry.clone(),
         blob_settings: settings.blobs.clone(),
+        search: settings.search.clone(),
     });
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_shared::config::{
-    BlobSettings, DatabaseSettings, HttpSettings, LogSettings, OutgoingSettings, RetrySettings, SecretSettings, seconds,
+    BlobSettings, DatabaseSettings, HttpSettings, LogSettings, OutgoingSettings, RetrySettings, SearchSettings, SecretSettings, seconds,
 };
 use clap::Parser;
 
@@ -23,6 +23,8 @@ pub struct WorkerSettings {
     pub outgoing: OutgoingSettings,
     #[command(flatten)]
     pub retry: RetrySettings,
+    #[command(flatten)]
+    pub search: SearchSettings,
     #[command(flatten)]
     pub log: LogSettings,
     /// Downloads at once

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use bulkhead_shared::{
     blob::Blobs,
-    config::{BlobSettings, RetrySettings},
+    config::{BlobSettings, RetrySettings, SearchSettings},
     db::{self, access_tokens, export_files, exports, fhir, file_parts, orphan_exports, sources},
     domain::{
         export::Export,
         file::{ExportFile, FilePart},
+        search::{Cursor, Search},
         source::Source,
     },
     queue::{Claim, Fence, FinishError, StageError, Tail},
@@ -83,6 +84,15 @@ impl Work {
 
     pub fn blob_settings(&self) -> &BlobSettings {
         &self.env.blob_settings
+    }
+
+    pub fn search_settings(&self) -> &SearchSettings {
+        &self.env.search
+    }
+
+    /// What this stage's file is searched for by, and where that stands now.
+    pub async fn search_now(&self) -> Result<(Search, Cursor), StageError> {
+        export_files::searches::get(&self.env.pool, self.file()?.id).await?.ok_or(StageError::Lost)
     }
 
     /// Commits something in the middle of the work, if the stage is still ours. Waits while Postgres is away.

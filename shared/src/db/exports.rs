@@ -1,6 +1,7 @@
 //! Table `exports`.
 
 mod list;
+mod searched;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -13,6 +14,7 @@ use crate::domain::{
 };
 
 pub use list::{Filter, Listed, page};
+pub use searched::{note, noted, set_searched, step_to_searches};
 
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {
@@ -23,7 +25,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Expor
 pub async fn get_many(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Export>> {
     sqlx::query_as!(
         ExportRow,
-        r#"SELECT id, source_id, level, group_id, resource_types, since, parameters, accept_partial, waits_for, state,
+        r#"SELECT id, source_id, level, group_id, resource_types, since, parameters, accept_partial, route, waits_for, state,
                   kick_off_intent_at, status_url, next_manifest_url, manifest_pages, manifest_complete, transaction_time,
                   expires_at, findings, accepted_at, released_at, delete_requested_at, restarts,
                   failure_stage, failure_reason, failure_detail, failure_remedy, created_at, started_at, finished_at
@@ -46,6 +48,7 @@ struct ExportRow {
     since: Option<String>,
     parameters: serde_json::Value,
     accept_partial: bool,
+    route: String,
     waits_for: Option<Uuid>,
     state: String,
     kick_off_intent_at: Option<DateTime<Utc>>,
@@ -93,6 +96,7 @@ impl TryFrom<ExportRow> for Export {
                 parameters: serde_json::from_value(row.parameters).map_err(|e| sqlx::Error::Decode(e.into()))?,
             },
             accept_partial: row.accept_partial,
+            route: row.route.parse()?,
             waits_for: row.waits_for,
             state: row.state.parse()?,
             kick_off_intent_at: row.kick_off_intent_at,
@@ -258,7 +262,7 @@ pub async fn step_to_loading(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()
         "UPDATE bulkhead.exports e SET state = 'loading'
           WHERE id = $1 AND state = 'downloading' AND manifest_complete
             AND NOT EXISTS (SELECT FROM bulkhead.stages s
-                             WHERE s.export_id = e.id AND s.kind = 'download' AND s.state IN ('ready', 'running'))",
+                             WHERE s.export_id = e.id AND s.kind IN ('download', 'search') AND s.state IN ('ready', 'running'))",
         id
     )
     .execute(db)
@@ -266,11 +270,11 @@ pub async fn step_to_loading(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()
     Ok(())
 }
 
-/// Whether a download or load is still to come.
+/// Whether a download, search or load is still to come.
 pub async fn has_live_data_stages(db: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM bulkhead.stages
-                           WHERE export_id = $1 AND kind IN ('download', 'load') AND state IN ('ready', 'running')) AS "live!""#,
+                           WHERE export_id = $1 AND kind IN ('download', 'search', 'load') AND state IN ('ready', 'running')) AS "live!""#,
         id
     )
     .fetch_one(db)

@@ -53,6 +53,15 @@ words! {
     }
 }
 
+words! {
+    /// How its resources are had.
+    pub enum Route {
+        Bulk = "bulk",
+        /// There was no bulk export to be had.
+        Search = "search",
+    }
+}
+
 /// What is asked of a server: level, Group and parameters of the kick-off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
@@ -96,6 +105,7 @@ pub struct Export {
     pub source_id: Uuid,
     pub ask: Ask,
     pub accept_partial: bool,
+    pub route: Route,
     pub waits_for: Option<Uuid>,
     pub state: ExportState,
     pub kick_off_intent_at: Option<DateTime<Utc>>,

@@ -22,6 +22,13 @@ words! {
         DeletionsNotApplied = "deletions_not_applied",
         WrongType = "wrong_type",
         Duplicates = "duplicates",
+        /// There was no bulk export: FHIR search took its place.
+        SearchedInstead = "searched_instead",
+        TypeNotSearched = "type_not_searched",
+        FilterNotApplied = "filter_not_applied",
+        MembersLeftOut = "members_left_out",
+        /// A page of a search has entries without a resource.
+        EmptyEntries = "empty_entries",
     }
 }
 

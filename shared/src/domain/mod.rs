@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod outgoing;
 pub mod private_key;
 pub mod resource;
+pub mod search;
 pub mod source;
 pub mod stage;
 

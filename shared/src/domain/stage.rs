@@ -8,7 +8,9 @@ words! {
         Auth = "auth",
         KickOff = "kick_off",
         Poll = "poll",
+        Members = "members",
         Download = "download",
+        Search = "search",
         Load = "load",
         Finish = "finish",
         Release = "release",
@@ -31,11 +33,17 @@ impl StageKind {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
-            Self::Auth | Self::KickOff | Self::Finish | Self::Release | Self::CleanUp => Lane::Control,
+            Self::Auth | Self::KickOff | Self::Members | Self::Finish | Self::Release | Self::CleanUp => Lane::Control,
             Self::Poll => Lane::Poll,
-            Self::Download => Lane::Transfer,
+            Self::Download | Self::Search => Lane::Transfer,
             Self::Load => Lane::Load,
         }
+    }
+
+    /// These read a file, or load a part of one: they fail for it alone, and the export ends after the last of them.
+    #[must_use]
+    pub const fn is_for_a_file(self) -> bool {
+        matches!(self, Self::Download | Self::Search | Self::Load)
     }
 
     /// These run for an export that has ended; all others only for a live one.

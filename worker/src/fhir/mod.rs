@@ -2,6 +2,9 @@
 
 pub mod answer;
 pub mod auth;
+pub mod bundle;
+pub mod capability;
+pub mod group;
 pub mod http;
 pub mod outcome;
 pub mod retry_after;

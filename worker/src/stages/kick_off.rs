@@ -11,7 +11,7 @@ use reqwest::header::{CONTENT_LOCATION, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::Url;
 
-use super::Stage;
+use super::{Stage, fall_back};
 use crate::{
     fhir::{answer::Refusal, auth, http::Ask},
     work::Work,
@@ -25,6 +25,9 @@ impl Stage for KickOff {
         // An attempt before this one committed the server's answer and was killed before its finish.
         if work.export.status_url.is_some() {
             return Ok(Outcome::Done(Box::new(KickedOff)));
+        }
+        if fall_back::is_decided(work) {
+            return Ok(fall_back::to_search(""));
         }
         if work.export.restarts > 0 {
             work.wipe().await?;
@@ -107,6 +110,9 @@ async fn refused(work: &Work, refusal: Refusal) -> Result<Outcome, StageError> {
     }
     if let Some(error) = refusal.credentials() {
         return Err(error);
+    }
+    if let Some(search) = fall_back::instead(work, &refusal).await? {
+        return Ok(search);
     }
     let too_many = refusal.status == 413 || refusal.outcome.as_ref().is_some_and(crate::fhir::outcome::OperationOutcome::is_too_many_files);
     Err(match refusal.status {

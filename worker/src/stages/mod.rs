@@ -3,11 +3,14 @@
 mod auth;
 mod clean_up;
 mod download;
+mod fall_back;
 mod finish;
 mod kick_off;
 mod load;
+mod members;
 mod poll;
 mod release;
+mod search;
 
 use std::time::Duration;
 
@@ -37,7 +40,9 @@ pub fn stage(kind: StageKind) -> &'static dyn Stage {
         StageKind::Auth => &auth::Auth,
         StageKind::KickOff => &kick_off::KickOff,
         StageKind::Poll => &poll::Poll,
+        StageKind::Members => &members::Members,
         StageKind::Download => &download::Download,
+        StageKind::Search => &search::Search,
         StageKind::Load => &load::Load,
         StageKind::Finish => &finish::Finish,
         StageKind::Release => &release::Release,
