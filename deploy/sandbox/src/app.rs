@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use axum::http::{HeaderMap, header};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
@@ -16,24 +17,30 @@ use crate::outcome::Refused;
 use crate::output::{self, OutputFile};
 use crate::state::{Export, State};
 use crate::stats::Stats;
+use crate::switches::Switches;
 use crate::world::World;
 use axum::http::StatusCode;
 
 #[derive(Debug)]
 pub struct App {
     pub config: SandboxConfig,
+    pub switches: Switches,
     pub address: SocketAddr,
+    /// The other origin, if files are there.
+    pub storage: Option<SocketAddr>,
     pub world: World,
     pub faults: Faults,
     state: Mutex<State>,
     stats: watch::Sender<Stats>,
     releases: watch::Sender<u64>,
     outputs: Mutex<HashMap<String, Arc<Vec<OutputFile>>>>,
+    /// What a search found, by its name: the same for each page.
+    found: Mutex<HashMap<String, Arc<Vec<Bytes>>>>,
 }
 
 impl App {
-    pub fn new(config: SandboxConfig, address: SocketAddr) -> Result<Self> {
-        let world = World::new(&config)?;
+    pub fn new(config: SandboxConfig, switches: Switches, address: SocketAddr, storage: Option<SocketAddr>) -> Result<Self> {
+        let world = World::new(&config, switches.data)?;
         let state = match &config.state {
             Some(path) => State::read(path)?,
             None => State::default(),
@@ -41,13 +48,16 @@ impl App {
         let counts = watch::Sender::new(state.stats.clone());
         Ok(Self {
             config,
+            switches,
             address,
+            storage,
             world,
             faults: Faults::default(),
             state: Mutex::new(state),
             stats: counts,
             releases: watch::Sender::new(0),
             outputs: Mutex::default(),
+            found: Mutex::default(),
         })
     }
 
@@ -140,6 +150,24 @@ impl App {
 
     pub fn forget_output(&self, id: &str) {
         self.outputs().remove(id);
+    }
+
+    /// What a search finds; nothing changes here, so once is enough.
+    pub fn found(&self, name: &str, find: impl FnOnce() -> Vec<Bytes>) -> Arc<Vec<Bytes>> {
+        let kept = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = kept().get(name) {
+            return found.clone();
+        }
+        let found = Arc::new(tokio::task::block_in_place(find));
+        kept().insert(name.to_owned(), found.clone());
+        found
+    }
+
+    /// So that its `next` links live on, over a restart too.
+    pub fn keep_search(&self, name: &str, query: &str) {
+        if !self.read(|state| state.searches.contains_key(name)) {
+            self.change(|state, _| state.searches.insert(name.to_owned(), query.to_owned()));
+        }
     }
 
     pub fn expiry(&self, ready: DateTime<Utc>) -> DateTime<Utc> {

@@ -32,6 +32,8 @@ pub struct SandboxConfig {
     pub scale: f64,
     /// How long an export and its files live after completion.
     pub expires: Duration,
+    /// How the server behaves where real ones differ: words apart by blanks, like `"no-total method=get"`; see the README.
+    pub switches: String,
 }
 
 /// A file that is made on the fly, the same for the same seed; several of one Group are several files. It has no ranges, and
@@ -85,7 +87,7 @@ impl FromStr for Generated {
     }
 }
 
-fn size(text: &str) -> Result<u64> {
+pub fn size(text: &str) -> Result<u64> {
     let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
     let number: u64 = digits.parse().with_context(|| format!("\"{text}\" is no size: write 10MB or 2GB"))?;
     let unit = match &text[digits.len()..] {
@@ -113,6 +115,7 @@ impl Default for SandboxConfig {
             state: None,
             scale: 1.0,
             expires: Duration::from_hours(24),
+            switches: String::new(),
         }
     }
 }

@@ -10,6 +10,21 @@ use crate::world::Lines;
 /// How many resources `duplicate-ids` and `duplicate-across-files` repeat.
 pub const REPEATED: usize = 10;
 
+/// Entries in each Bundle of a file of deletions.
+pub const DELETED_A_BUNDLE: usize = 10;
+
+/// Transaction Bundles that delete so many Conditions (Bulk Data Access IG, `deleted`). They never were in the data.
+pub fn deletions(resources: usize) -> Vec<u8> {
+    let entries: Vec<_> = (0..resources)
+        .map(|nth| json!({"request": {"method": "DELETE", "url": format!("Condition/5ab1e000-0000-4000-8000-{nth:012}")}}))
+        .collect();
+    let bundles = entries.chunks(DELETED_A_BUNDLE).enumerate().map(|(nth, entries)| {
+        let bundle = json!({"resourceType": "Bundle", "id": format!("deleted-{nth}"), "type": "transaction", "entry": entries});
+        format!("{bundle}\n")
+    });
+    bundles.collect::<String>().into_bytes()
+}
+
 /// The file with the fault in it. Broken lines replace good ones, so that the manifest's count still holds.
 pub fn spoil(lines: &Lines, fault: Content) -> Bytes {
     let spoiled = match fault {

@@ -68,6 +68,10 @@ struct Arguments {
     /// How long an export and its files live after completion
     #[arg(long, default_value = "24h", value_name = "TIME", value_parser = duration)]
     expires: Duration,
+
+    /// Behave as some real servers do, like no-total or method=get (the README lists them); may be repeated
+    #[arg(long = "switch", value_name = "NAME[=VALUE]")]
+    switches: Vec<String>,
 }
 
 /// A name of its own, or clap would take `--retry-after` itself as optional.
@@ -104,6 +108,7 @@ async fn run() -> Result<()> {
         state: arguments.state,
         scale: arguments.scale,
         expires: arguments.expires,
+        switches: arguments.switches.join(" "),
     })?;
     for fault in arguments.faults {
         sandbox.fault(fault);

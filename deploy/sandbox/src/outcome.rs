@@ -68,14 +68,15 @@ impl IntoResponse for Refusal {
 }
 
 impl RetryAfter {
-    /// Both forms of RFC 9110, section 10.2.3.
-    fn value(self) -> HeaderValue {
+    /// Both forms of RFC 9110, section 10.2.3, and what real servers send instead.
+    pub fn value(self) -> HeaderValue {
+        let ahead = |seconds: i64| door::now() + Duration::seconds(seconds.clamp(-10_000_000_000, 10_000_000_000));
         match self {
             Self::Seconds(seconds) => seconds.into(),
-            Self::Date(seconds) => {
-                let at = door::now() + Duration::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1_000_000));
-                http_date(at)
-            }
+            Self::Date(seconds) => http_date(ahead(seconds)),
+            Self::Epoch(seconds) => ahead(seconds).timestamp().into(),
+            Self::EpochMillis(seconds) => ahead(seconds).timestamp_millis().into(),
+            Self::Text(text) => HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("soon")),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::faults::Fault;
 use crate::routes;
 use crate::state::Client;
 use crate::stats::Stats;
+use crate::switches::{Bodies, Switches};
 use crate::wire::{Wire, Wires};
 
 /// A Bulk Data server in this process. It runs on threads of its own, so that stopping it is as sudden as a crash;
@@ -28,9 +29,12 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts to listen; when this returns, connections are accepted.
     pub fn start(config: SandboxConfig) -> Result<Self> {
+        let switches: Switches = config.switches.parse()?;
         let (listener, address) = bind(config.listen)?;
-        let app = Arc::new(App::new(config, address)?);
-        let running = Mutex::new(Some(serve(&app, listener)?));
+        let elsewhere = (switches.files.bodies != Bodies::Here).then(|| bind(SocketAddr::new(config.listen.ip(), 0))).transpose()?;
+        let app = Arc::new(App::new(config, switches, address, elsewhere.as_ref().map(|(_, address)| *address))?);
+        let listeners = std::iter::once(listener).chain(elsewhere.map(|(listener, _)| listener));
+        let running = Mutex::new(Some(serve(&app, listeners.collect())?));
         Ok(Self { app, running })
     }
 
@@ -57,8 +61,9 @@ impl Sandbox {
     /// Listens again on the same port, with the same state and faults.
     pub async fn start_again(&self) -> Result<()> {
         self.stop().await;
-        let (listener, _) = bind(self.app.address)?;
-        let runtime = serve(&self.app, listener)?;
+        let addresses = std::iter::once(self.app.address).chain(self.app.storage);
+        let listeners = addresses.map(|address| bind(address).map(|(listener, _)| listener)).collect::<Result<_>>()?;
+        let runtime = serve(&self.app, listeners)?;
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime);
         Ok(())
     }
@@ -123,9 +128,8 @@ impl Sandbox {
 
     /// All lines of that type of that Group, as the files give them; empty for what is made while it is served.
     pub fn ndjson(&self, group: &str, kind: &str) -> Vec<u8> {
-        let content = self.app.world.group(group).map(crate::world::Group::content);
-        let lines = content.as_ref().and_then(|content| content.get(kind));
-        lines.map(|lines| lines.bytes().to_vec()).unwrap_or_default()
+        let groups = self.app.world.scope(Some(group)).into_iter();
+        groups.filter_map(|group| group.content().get(kind).map(|lines| lines.bytes().to_vec())).flatten().collect()
     }
 
     fn take(&self) -> Option<Runtime> {
@@ -162,18 +166,21 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-fn serve(app: &Arc<App>, listener: TcpListener) -> Result<Runtime> {
+/// The first listener is the FHIR server, another one where the signed links lead.
+fn serve(app: &Arc<App>, listeners: Vec<TcpListener>) -> Result<Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("sandbox")
         .enable_all()
         .build()
         .context("cannot start threads for the sandbox")?;
-    let service = routes::router(app.clone()).into_make_service_with_connect_info::<Wire>();
-    let listener = {
-        let _inside = runtime.enter();
-        Wires(tokio::net::TcpListener::from_std(listener)?)
-    };
-    runtime.spawn(async move { axum::serve(listener, service).await });
+    for (router, listener) in [routes::router(app.clone()), routes::storage(app.clone())].into_iter().zip(listeners) {
+        let listener = {
+            let _inside = runtime.enter();
+            Wires(tokio::net::TcpListener::from_std(listener)?)
+        };
+        let service = router.into_make_service_with_connect_info::<Wire>();
+        runtime.spawn(async move { axum::serve(listener, service).await });
+    }
     Ok(runtime)
 }

@@ -49,6 +49,8 @@ pub struct State {
     pub tokens: BTreeMap<String, Token>,
     /// Assertions seen, as `client/jti`, until they expire, so that none is taken twice.
     pub assertions: BTreeMap<String, DateTime<Utc>>,
+    /// Searches with more than one page, by the name their `next` links give them.
+    pub searches: BTreeMap<String, String>,
     pub stats: Stats,
 }
 

@@ -24,6 +24,8 @@ pub struct Stats {
     pub files_finished: u64,
     /// File bodies under way now.
     pub files_now: u64,
+    /// Downloads refused because too many were under way.
+    pub crowded: u64,
     /// The most file bodies that were under way at once.
     pub most_files_at_once: u64,
     pub tokens_issued: u64,
@@ -31,10 +33,14 @@ pub struct Stats {
     pub token_refusals: u64,
     /// FHIR requests answered 401.
     pub unauthorized: u64,
+    /// Requests with an `Authorization` header at the origin of the signed links, where none belongs.
+    pub tokens_leaked: u64,
     /// Exports deleted by their client.
     pub deletes: u64,
-    /// FHIR searches (none until the sandbox can search).
+    /// Pages of FHIR searches answered.
     pub searches: u64,
+    /// Reads of one resource or Group answered.
+    pub reads: u64,
     /// Times a fault has struck.
     pub faults: u64,
     /// Requests held now.

@@ -2,11 +2,12 @@
 
 mod armed;
 mod grammar;
-
-use std::time::Duration;
+mod kinds;
+mod parse;
 
 pub use self::armed::Faults;
 pub use self::grammar::duration;
+pub use self::kinds::*;
 
 /// The kind of request a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,11 @@ pub enum Where {
     Status,
     File,
     Delete,
+    /// Searches and reads of resources, Groups too.
+    Search,
+    Metadata,
+    /// `.well-known/smart-configuration`.
+    Discovery,
     /// Each of the above and every other FHIR request; never `/sandbox/...`.
     Any,
 }
@@ -35,109 +41,13 @@ pub struct Fault {
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     Before(Before),
+    After(After),
     KickOff(KickOff),
+    Pending(Pending),
     Manifest(Manifest),
     Content(Content),
     Transfer(Transfer),
-}
-
-/// Instead of, or before, the endpoint's own work.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Before {
-    Refuse(Refusal),
-    /// A gateway's HTML page with this status.
-    Html(u16),
-    Delay(Duration),
-    Hold,
-    /// The connection is cut without an answer.
-    Drop,
-    /// 401, and the token that was sent is revoked.
-    Unauthorized,
-}
-
-/// After an export was created and counted.
-#[derive(Debug, Clone, PartialEq)]
-pub enum KickOff {
-    HoldAfter,
-    DropAfter,
-    RefuseAfter(Refusal),
-    CutLocation,
-    RelativeLocation,
-}
-
-/// When a finished export's manifest is answered.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Manifest {
-    WrongCount,
-    DuplicateAcrossFiles,
-    ErrorOutcome(Severity),
-    Empty,
-    NoOutput,
-    NextPages(usize),
-    Expires(Duration),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    Warning,
-    Error,
-}
-
-impl Severity {
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-}
-
-/// In what a file says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
-    MalformedLine,
-    NulEscape,
-    InvalidUtf8,
-    DuplicateIds,
-    WrongType,
-    Bom,
-    BlankLines,
-    NoFinalNewline,
-}
-
-/// In how a file travels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transfer {
-    /// Bytes a second.
-    Slow(u64),
-    /// Ends after so many bytes as if that were all: chunked, no `Content-Length`.
-    Truncate(usize),
-    /// The connection is cut after so many bytes of the body.
-    DropAfter(usize),
-    /// Held after half of the body.
-    HoldHalf,
-    CorruptGzip,
-}
-
-/// An HTTP error with an `OperationOutcome`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub status: u16,
-    pub retry_after: Option<RetryAfter>,
-    /// Issue code; else the one that fits the status.
-    pub issue: Option<String>,
-    pub text: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryAfter {
-    Seconds(u64),
-    /// As an HTTP-date so many seconds ahead.
-    Date(u64),
-}
-
-impl Refusal {
-    pub fn new(status: u16, text: &str) -> Self {
-        Self { status, retry_after: None, issue: None, text: Some(text.to_owned()) }
-    }
+    Flood(Flood),
+    Search(Search),
+    Token(Token),
 }

@@ -83,7 +83,7 @@ pub async fn expected_of_all(State(app): State<Arc<App>>) -> Json<BTreeMap<Strin
 }
 
 pub async fn expected(State(app): State<Arc<App>>, Path(group): Path<String>) -> Result<Json<BTreeMap<String, u64>>, Refused> {
-    if app.world.group(&group).is_none() {
+    if !app.world.knows(&group) {
         return Err(Refused::not_found(format!("There is no Group {group}")));
     }
     Ok(Json(block_in_place(|| sandbox::expected(&app, Some(&group)))))

@@ -17,11 +17,14 @@ use crate::app::App;
 use crate::content;
 use crate::door;
 use crate::faults::{Severity, Transfer as Fault, What, Where};
+use crate::links::{self, Links};
 use crate::outcome::{Refused, outcome};
 use crate::output::OutputFile;
+use crate::switches::Bodies;
 use crate::transfer::Transfer;
 use crate::wire::Wire;
 
+/// The file; or, where files are elsewhere, a signed link to it.
 pub async fn download(
     State(app): State<Arc<App>>,
     ConnectInfo(wire): ConnectInfo<Wire>,
@@ -29,10 +32,36 @@ pub async fn download(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
+    if app.switches.files.link_lifetime.is_some() {
+        links::check(&app, uri.path(), uri.query())?;
+    }
+    if app.switches.files.bodies != Bodies::Here {
+        app.export(&id)?;
+        let link = Links::new(&app, &headers).signed(&id, &name);
+        return Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, link)]).into_response());
+    }
+    serve(app, wire, id, name, uri, headers).await
+}
+
+/// The file at the other origin.
+pub async fn signed(
+    State(app): State<Arc<App>>,
+    ConnectInfo(wire): ConnectInfo<Wire>,
+    Path((id, name)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    links::refuse_tokens(&app, &headers)?;
+    links::check(&app, uri.path(), uri.query())?;
+    serve(app, wire, id, name, uri, headers).await
+}
+
+async fn serve(app: Arc<App>, wire: Wire, id: String, name: String, uri: Uri, headers: HeaderMap) -> Result<Response, Refused> {
     let export = app.export(&id)?;
     if door::now() < export.ready {
         return Err(Refused::not_found("The export is not ready yet"));
     }
+    refuse_a_crowd(&app)?;
     let output = app.output(&export).await;
     if let Some(recipe) = output.iter().find(|file| file.name == name).and_then(|file| file.recipe.as_ref()) {
         return Ok(made::respond(&app, recipe, recipe.gzip && accepts_gzip(&headers)));
@@ -91,6 +120,18 @@ fn respond(transfer: Transfer, tag: &str, gzip: bool, part: Option<Range<usize>>
     (status, headers, transfer.into_body()).into_response()
 }
 
+/// Some servers lose files when too many are read at once, and say anything at all.
+fn refuse_a_crowd(app: &App) -> Result<(), Refused> {
+    let files = &app.switches.files;
+    let now = app.stats().borrow().files_now;
+    if files.most_downloads.is_none_or(|most| now < most) {
+        return Ok(());
+    }
+    app.count(|stats| stats.crowded += 1);
+    let status = files.over_downloads.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
+    Err(Refused::new(status, "throttled", "Too many downloads at the same time"))
+}
+
 /// The file's bytes, with the faults of content that wait for it.
 fn find(app: &App, output: &[OutputFile], name: &str, path: &str) -> Result<Bytes, Refused> {
     if let Some(special) = special(output, name) {
@@ -106,15 +147,18 @@ fn find(app: &App, output: &[OutputFile], name: &str, path: &str) -> Result<Byte
     Ok(content::spoil(&file.lines, fault))
 }
 
-/// Files that only a fault of the manifest names: `Type.again.ndjson` and `OperationOutcome.<severity>.ndjson`.
+/// Files that only a fault of the manifest names: `Type.again.ndjson`, `deleted.<resources>.ndjson` and
+/// `OperationOutcome.<severity>.ndjson`.
 fn special(output: &[OutputFile], name: &str) -> Option<Bytes> {
     let stem = name.strip_suffix(".ndjson")?;
     if let Some(kind) = stem.strip_suffix(".again") {
         let first = output.iter().find(|file| file.kind == kind)?;
         return Some(content::repeated(&first.lines).into());
     }
-    let severity =
-        [Severity::Warning, Severity::Error].into_iter().find(|severity| stem == format!("OperationOutcome.{}", severity.code()))?;
+    if let Some(resources) = stem.strip_prefix("deleted.") {
+        return Some(content::deletions(resources.parse().ok()?).into());
+    }
+    let severity = Severity::ALL.into_iter().find(|severity| stem == format!("OperationOutcome.{}", severity.code()))?;
     let line = outcome(severity.code(), "processing", "One resource could not be exported");
     Some(format!("{line}\n").into())
 }

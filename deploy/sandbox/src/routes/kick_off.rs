@@ -57,10 +57,13 @@ pub async fn by_post(State(app): State<Arc<App>>, request: Request, body: Bytes)
 }
 
 async fn kick_off(app: &Arc<App>, request: Request, parameters: Parameters) -> Result<Response, Refused> {
+    if app.switches.kick_off.none {
+        return Err(Refused::new(StatusCode::NOT_FOUND, "not-supported", "The operation $export is not supported"));
+    }
     let lenient = check_headers(&request.headers)?;
     let wish = read_wish(parameters, lenient)?;
     if let Some(group) = &request.group
-        && app.world.group(group).is_none()
+        && !app.world.knows(group)
     {
         return Err(Refused::not_found(format!("There is no Group {group}")));
     }

@@ -2,12 +2,15 @@
 
 mod admin;
 mod before;
+mod bundle;
 mod file;
 mod group;
 mod kick_off;
 mod made;
+mod manifest;
 mod metadata;
 mod register;
+mod search;
 mod status;
 mod token;
 
@@ -22,7 +25,7 @@ use crate::app::App;
 use crate::auth::bearer;
 use crate::outcome::Refused;
 
-/// All routes. FHIR search (`GET /fhir/{type}?patient=..`) will be one more file and one more line here.
+/// All routes.
 pub fn router(app: Arc<App>) -> Router {
     let kick_off = || get(kick_off::by_get).post(kick_off::by_post);
     Router::new()
@@ -31,8 +34,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/fhir/$export", kick_off())
         .route("/fhir/Patient/$export", kick_off())
         .route("/fhir/Group/{id}/$export", kick_off())
-        .route("/fhir/Group", get(group::list))
+        .route("/fhir/Group", get(search::groups))
         .route("/fhir/Group/{id}", get(group::one))
+        .route("/fhir/{kind}", get(search::by_get))
+        .route("/fhir/{kind}/_search", post(search::by_post))
+        .route("/fhir/{kind}/{id}", get(search::read))
         .route("/fhir/status/{id}", get(status::poll).delete(status::delete))
         .route("/fhir/files/{export}/{name}", get(file::download))
         .route("/auth/register", post(register::register))
@@ -45,6 +51,15 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/sandbox/config", get(admin::config))
         .fallback(nothing)
         .layer(from_fn_with_state(app.clone(), bearer::demand))
+        .layer(from_fn_with_state(app.clone(), before::strike))
+        .with_state(app)
+}
+
+/// The other origin: files behind signed links, and nothing else.
+pub fn storage(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/signed/{export}/{name}", get(file::signed))
+        .fallback(nothing)
         .layer(from_fn_with_state(app.clone(), before::strike))
         .with_state(app)
 }

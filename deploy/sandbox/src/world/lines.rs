@@ -39,6 +39,13 @@ impl Lines {
         starts.zip(&self.ends).map(|(start, end)| &self.bytes[start..*end])
     }
 
+    /// One line, with its final newline. No copy.
+    pub fn line(&self, at: usize) -> Option<Bytes> {
+        let end = *self.ends.get(at)?;
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Some(self.bytes.slice(start..end))
+    }
+
     /// The same bytes in pieces of at most `size` lines. No copy.
     pub fn chunks(&self, size: usize) -> Vec<Self> {
         let mut start = 0;
@@ -61,7 +68,7 @@ impl Lines {
     }
 }
 
-fn last_updated(line: &[u8]) -> Option<DateTime<Utc>> {
+pub fn last_updated(line: &[u8]) -> Option<DateTime<Utc>> {
     #[derive(Deserialize)]
     struct Resource {
         meta: Option<Meta>,

@@ -3,12 +3,15 @@
 mod body;
 mod claims;
 mod codes;
+mod cohort;
 mod folder;
 mod generated;
+mod index;
 mod lines;
 mod person;
 mod rng;
 mod shapes;
+mod shaping;
 mod visit;
 
 use std::collections::BTreeMap;
@@ -16,9 +19,12 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::{Result, ensure};
 
+pub use self::cohort::{COHORTS, Cohort, Member, cohort};
 pub use self::generated::Recipe;
-pub use self::lines::Lines;
+pub use self::index::{About, Index, patient_id};
+pub use self::lines::{Lines, last_updated};
 use crate::config::{Generated, SandboxConfig};
+use crate::switches::Data;
 
 /// The types a generated patient has.
 pub const TYPES: [&str; 9] = [
@@ -54,6 +60,7 @@ pub struct Group {
     pub name: String,
     source: Source,
     content: OnceLock<Arc<Content>>,
+    indexes: OnceLock<BTreeMap<String, Index>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +68,7 @@ enum Source {
     Made {
         seed: u64,
         patients: u64,
+        data: Data,
     },
     /// Read when the sandbox starts, so that a wrong folder is told at once and not in the middle of an export.
     Folder,
@@ -72,7 +80,7 @@ impl Group {
     /// Made at the first question and kept.
     pub fn content(&self) -> Arc<Content> {
         let made = || match self.source {
-            Source::Made { seed, patients } => Arc::new(make(seed, &self.id, patients)),
+            Source::Made { seed, patients, data } => Arc::new(make(seed, &self.id, patients, data)),
             Source::Folder | Source::Generated(_) => Arc::default(),
         };
         self.content.get_or_init(made).clone()
@@ -88,15 +96,17 @@ impl Group {
 
     /// Ids of the Group's patients.
     pub fn members(&self) -> Vec<String> {
-        #[derive(serde::Deserialize)]
-        struct Id {
-            id: String,
-        }
         let content = self.content();
         let Some(patients) = content.get("Patient") else {
             return Vec::new();
         };
-        patients.iter().filter_map(|line| serde_json::from_slice::<Id>(line).ok()).map(|patient| patient.id).collect()
+        patients.iter().filter_map(About::read).map(|patient| patient.id).collect()
+    }
+
+    /// Whose its lines are, by type. Made at the first question and kept.
+    pub fn indexes(&self) -> &BTreeMap<String, Index> {
+        let made = || self.content().iter().map(|(kind, lines)| (kind.clone(), Index::new(kind, lines))).collect();
+        self.indexes.get_or_init(made)
     }
 
     pub fn quantity(&self) -> u64 {
@@ -115,12 +125,12 @@ pub struct World {
 
 impl World {
     /// `scale` multiplies the number of patients of the eight Groups, with at least one each.
-    pub fn new(config: &SandboxConfig) -> Result<Self> {
+    pub fn new(config: &SandboxConfig, data: Data) -> Result<Self> {
         let (seed, scale) = (config.seed, config.scale);
         ensure!(scale.is_finite() && scale > 0.0, "the scale must be above 0, not {scale}");
         let mut world = Self { groups: Vec::new() };
         for (id, name, patients) in &GROUPS {
-            world.add(id, (*name).to_owned(), Source::Made { seed, patients: scaled(*patients, scale) })?;
+            world.add(id, (*name).to_owned(), Source::Made { seed, patients: scaled(*patients, scale), data })?;
         }
         for (id, dir) in &config.data {
             world.add(id, format!("{id} (files of {})", dir.display()), Source::Folder)?;
@@ -138,7 +148,7 @@ impl World {
             self.group(id).is_none(),
             "there are two Groups called {id}: give the other another name, with --data NAME=DIR or --generate NAME=TYPE:SIZE"
         );
-        self.groups.push(Group { id: id.to_owned(), name, source, content: OnceLock::new() });
+        self.groups.push(Group { id: id.to_owned(), name, source, content: OnceLock::new(), indexes: OnceLock::new() });
         Ok(())
     }
 
@@ -150,12 +160,32 @@ impl World {
         self.groups.iter().find(|group| group.id == id)
     }
 
-    /// The Groups of an export: one, or all of them at system and Patient level.
+    /// Whether there is a Group of that id, an odd one too.
+    pub fn knows(&self, id: &str) -> bool {
+        self.group(id).is_some() || cohort(id).is_some()
+    }
+
+    /// The Groups of an export: one, those in an odd one, or all of them at system and Patient level.
     pub fn scope(&self, group: Option<&str>) -> Vec<&Group> {
-        match group {
-            Some(id) => self.group(id).into_iter().collect(),
-            None => self.groups.iter().collect(),
+        let Some(id) = group else { return self.groups.iter().collect() };
+        match (self.group(id), cohort(id)) {
+            (Some(group), _) => vec![group],
+            (None, Some(cohort)) => cohort::leaves(cohort).into_iter().filter_map(|id| self.group(id)).collect(),
+            (None, None) => Vec::new(),
         }
+    }
+
+    /// Every type somebody can search, and whether it is searched by patient.
+    pub fn kinds(&self) -> BTreeMap<String, bool> {
+        let mut kinds: BTreeMap<String, bool> = TYPES.iter().map(|kind| ((*kind).to_owned(), true)).collect();
+        let read = self.groups.iter().filter(|group| matches!(group.source, Source::Folder)).map(Group::content);
+        for content in read {
+            for (kind, lines) in content.iter() {
+                let of_patient = lines.iter().next().and_then(About::read).is_some_and(|about| about.patient(kind).is_some());
+                *kinds.entry(kind.clone()).or_default() |= of_patient;
+            }
+        }
+        kinds
     }
 }
 
@@ -176,12 +206,17 @@ fn scaled(patients: u32, scale: f64) -> u64 {
     ((f64::from(patients) * scale).round() as u64).max(1)
 }
 
-fn make(seed: u64, group: &str, patients: u64) -> Content {
+fn make(seed: u64, group: &str, patients: u64, data: Data) -> Content {
     let mut raw: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     for index in 0..patients {
         for resource in visit::record(seed, group, index) {
+            let line = serde_json::to_vec(&resource).expect("made resources are plain JSON");
             let lines = raw.entry(resource.kind()).or_default();
-            serde_json::to_writer(&mut *lines, &resource).expect("made resources are plain JSON");
+            if data == Data::default() {
+                lines.extend_from_slice(&line);
+            } else {
+                lines.extend(shaping::shape(line, data));
+            }
             lines.push(b'\n');
         }
     }
@@ -195,7 +230,7 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_bytes_and_another_seed_does_not() {
         let bytes = |seed| {
-            let world = World::new(&SandboxConfig { seed, scale: 0.05, ..SandboxConfig::default() }).unwrap();
+            let world = World::new(&SandboxConfig { seed, scale: 0.05, ..SandboxConfig::default() }, Data::default()).unwrap();
             let content = world.group("FallonHealth").unwrap().content();
             content.values().map(Lines::bytes).collect::<Vec<_>>()
         };
@@ -205,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_thousand_patients_have_about_sixty_resources_each_and_every_id_once() {
-        let world = World::new(&SandboxConfig::default()).unwrap();
+        let world = World::new(&SandboxConfig::default(), Data::default()).unwrap();
         let mut totals: BTreeMap<String, usize> = BTreeMap::new();
         let mut seen = std::collections::HashSet::new();
         for group in world.groups() {

@@ -6,4 +6,5 @@ mod fault;
 mod file;
 mod folder;
 mod harness;
+mod search;
 mod state;
