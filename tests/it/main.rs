@@ -13,6 +13,8 @@ mod polls;
 mod queue;
 mod reading_again;
 mod real_data;
+mod search;
+mod search_trouble;
 mod slowing_down;
 mod turns;
 mod walk;

@@ -125,6 +125,8 @@ struct Status {
     status_url: Option<String>,
     fhir_server_url: String,
     level: &'static str,
+    /// `bulk`, or `search` where there was no bulk export to be had.
+    route: &'static str,
     group_id: Option<String>,
     resource_types: Vec<String>,
     since: Option<String>,
@@ -187,6 +189,7 @@ impl Status {
             status_url: export.status_url,
             fhir_server_url,
             level: export.ask.level.as_str(),
+            route: export.route.as_str(),
             group_id: export.ask.group_id,
             resource_types: export.ask.resource_types,
             since: export.ask.since,

@@ -116,14 +116,15 @@ impl Page {
             }
             return;
         }
-        // One without a type is refused, and kept, when it is loaded.
         let other = kind.is_some_and(|kind| kind != searched);
-        if mode == Some("include") || other {
+        // A match of another type, or of none, is refused when it is loaded, and kept.
+        let included = mode == Some("include") || (mode.is_none() && other);
+        if included {
             seen.included += 1;
         } else {
             seen.matches += 1;
         }
-        self.mixed |= other;
+        self.mixed |= included && other;
         self.count += 1;
         // Within a string JSON has no line break; between two tokens it means nothing.
         self.lines.extend(resource.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
@@ -177,6 +178,8 @@ mod tests {
                 {"fullUrl":"https://x/Observation/3","search":{"mode":"match"}}, {"resource":null}, null, {}]}"#,
         );
         assert_eq!((page.count, page.mixed), (3, true));
+        let wrong = r#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Basic","id":"1"},"search":{"mode":"match"}}]}"#;
+        assert_eq!((read(wrong).0.mixed, read(wrong).1.matches), (false, 1), "its load refuses it");
         assert_eq!((seen.total, seen.matches, seen.included, seen.empty_matches, seen.empty), (Some(3), 1, 2, 1, 2));
         assert_eq!(seen.expected(), Some(5));
         let said: Vec<_> = seen.outcomes.iter().map(|said| (said.severity.as_str(), said.text.as_str())).collect();

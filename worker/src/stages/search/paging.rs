@@ -228,6 +228,9 @@ impl<'w> Paging<'w> {
             ));
         }
         if pages >= self.work.search_settings().search_max_pages {
+            // With a higher limit a retry goes on here.
+            self.cursor.next = Some(next.to_string());
+            self.store().await?;
             return Err(fail(
                 format!("Search {n} has more than {pages} pages (SEARCH_MAX_PAGES)."),
                 "raise SEARCH_MAX_PAGES for the workers, then retry the export",
