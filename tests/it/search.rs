@@ -229,3 +229,15 @@ async fn an_export_by_search_is_cancelled_and_deleted_like_any_other() {
     assert_eq!(rows::counts(&app.pool, job).await, []);
     assert_eq!(app.sandbox.stats().deletes, 0, "there is nothing to delete at the server");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_to_search_for_is_no_failure_and_is_said() {
+    let app = start("", &[]).await;
+    let mut body = app.body_of(GROUP, &["Observation"]);
+    body["patient"] = json!("Patient/stranger");
+    let job = app.submit(&body).await;
+    let status = app.until(job, "completed").await;
+    assert_eq!(findings(&status), crate::loading::found("members_left_out", "warning"), "{status:#}");
+    assert_eq!(status["records_loaded"], 0);
+    app.assert_nothing_left().await;
+}

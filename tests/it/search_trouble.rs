@@ -1,7 +1,5 @@
 //! Searches of servers that misbehave: links that lead nowhere, pages that are forgotten, totals that are wrong, refusals.
 
-use std::time::Duration;
-
 use bulkhead_tests::App;
 use serde_json::Value;
 use uuid::Uuid;
@@ -144,21 +142,21 @@ async fn a_search_that_fails_fails_alone_and_a_retry_goes_on_with_it() {
     app.assert_nothing_left().await;
 }
 
-/// Holds the first page until the fault is there, so that it strikes the second.
-async fn on_the_second_page(fault: &str) -> (App, Uuid) {
-    let (app, job) = with("search:hold").await;
-    while app.sandbox.stats().held == 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
+/// Strikes the second page, so many times: a delay that nobody notices strikes the first one.
+async fn on_the_second_page(fault: &str, times: usize) -> (App, Uuid) {
+    let app = start("", &[("SEARCH_PAGE", "5")]).await;
+    for _ in 0..times {
+        app.sandbox.fault("search:delay=1ms@Observation");
+        app.sandbox.fault(fault);
     }
-    app.sandbox.fault(fault);
-    app.sandbox.release();
+    let job = app.export_of(GROUP, &["Observation"]).await;
     (app, job)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_whose_pages_the_server_forgot_begins_again_once() {
     for status in [400, 404, 410] {
-        let (app, job) = on_the_second_page(&format!("search:status={status}@Observation")).await;
+        let (app, job) = on_the_second_page(&format!("search:status={status}@Observation"), 1).await;
         let status = app.until(job, "completed").await;
         assert!(told(&status, "begins with its first page again"), "{status:#}");
         assert_eq!(findings(&status), [], "{status:#}");
@@ -169,22 +167,7 @@ async fn a_search_whose_pages_the_server_forgot_begins_again_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_forgets_its_pages_again_and_again_is_a_gap() {
-    let (app, job) = with("search:hold").await;
-    for _ in 0..2 {
-        while app.sandbox.stats().held == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        // The second page is gone, and the first one after it held again.
-        app.sandbox.fault("search:status=410@Observation");
-        app.sandbox.release();
-        let struck = app.sandbox.stats().faults;
-        while app.sandbox.stats().faults == struck {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        app.sandbox.fault("search:hold@Observation");
-    }
-    app.sandbox.clear_faults();
-    app.sandbox.release();
+    let (app, job) = on_the_second_page("search:status=410@Observation", 2).await;
     let status = app.until(job, "failed").await;
     assert_eq!(findings(&status), found("file_failed", "error"), "{status:#}");
     assert!(words(&status).contains("forgotten page"), "{status:#}");
@@ -238,5 +221,25 @@ async fn a_part_of_a_search_that_vanished_is_read_again() {
     let status = app.until(job, "completed").await;
     assert!(told(&status, "read again"), "{status:#}");
     app.assert_rows_of(job, GROUP, &["Observation"]).await;
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_one_patient_at_a_time_is_asked_for_one_at_a_time() {
+    let app = start("", &[]).await;
+    // The list is refused, and one patient is not.
+    app.sandbox.fault("search:status=400@Observation");
+    let job = app.export_of("TuftsHealthPlan", &["Observation"]).await;
+    let status = app.until(job, "completed").await;
+    assert!(told(&status, "is made in 11"), "{status:#}");
+    assert_eq!(findings(&status), [], "{status:#}");
+    app.assert_rows_of(job, "TuftsHealthPlan", &["Observation"]).await;
+    app.assert_nothing_left().await;
+    // Refused altogether, it is not taken apart.
+    app.sandbox.fault("search:status=400*always@Observation");
+    let job = app.export_of("TuftsHealthPlan", &["Observation"]).await;
+    let status = app.until(job, "failed").await;
+    assert_eq!(findings(&status), found("file_failed", "error"), "{status:#}");
+    assert_eq!(status["files"].as_array().map(Vec::len), Some(1), "{status:#}");
     app.assert_nothing_left().await;
 }

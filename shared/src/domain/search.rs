@@ -51,13 +51,18 @@ impl Search {
         patients.chain(self.query.iter().cloned()).collect()
     }
 
-    /// The same of the first and of the second half of the patients; `None` when there are no two.
+    /// The same in pieces of so many patients at most; `None` when it is one already.
     #[must_use]
-    pub fn halves(&self) -> Option<(Self, Self)> {
-        let patients = self.patients.as_ref().filter(|patients| patients.ids.len() > 1)?;
-        let (first, second) = patients.ids.split_at(patients.ids.len().div_ceil(2));
+    pub fn in_pieces(&self, size: usize) -> Option<Vec<Self>> {
+        let patients = self.patients.as_ref().filter(|patients| patients.ids.len() > size)?;
         let of = |ids: &[String]| Self { patients: Some(Patients { by: patients.by.clone(), ids: ids.to_vec() }), ..self.clone() };
-        Some((of(first), of(second)))
+        Some(patients.ids.chunks(size.max(1)).map(of).collect())
+    }
+
+    /// How many patients a half of it has; `None` when there are no two.
+    #[must_use]
+    pub fn half(&self) -> Option<usize> {
+        self.patients.as_ref().map(|patients| patients.ids.len()).filter(|all| *all > 1).map(|all| all.div_ceil(2))
     }
 
     /// Every patient is asked for by id and nothing is filtered: whoever does not come is not there.
@@ -226,10 +231,14 @@ mod tests {
     #[test]
     fn halving_ends_with_single_patients_and_loses_nobody() {
         let whole = search("patient", &["a", "b", "c", "d", "e"]);
+        assert_eq!(whole.in_pieces(1).map(|pieces| pieces.len()), Some(5));
         let (mut open, mut single) = (vec![whole], Vec::new());
         while let Some(search) = open.pop() {
-            match search.halves() {
-                Some((first, second)) => open.extend([second, first]),
+            match search.half().and_then(|half| search.in_pieces(half)) {
+                Some(halves) => {
+                    assert_eq!(halves.len(), 2);
+                    open.extend(halves.into_iter().rev());
+                }
                 None => single.extend(search.patients.unwrap().ids),
             }
         }

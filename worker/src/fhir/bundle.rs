@@ -244,15 +244,41 @@ mod tests {
         let body = r#"{"resourceType":"Bundle","total":2,"link":[{"relation":"next","url":"?p=2"}],"entry":[
             {"resource":{"resourceType":"Observation","id":"1","t":"\u00e9\ud83d\ude00"},"search":{"mode":"match"}},{"resource":{"resourceType":"OperationOutcome","issue":[{}]}}]}"#.as_bytes();
         let mut cases = 0;
+        let mut try_it = |body: &[u8]| {
+            if let Ok(page) = Page::read(body, &from(), "Observation", &mut Seen::default()) {
+                let lines = page.lines.iter().filter(|byte| **byte == b'\n').count();
+                assert_eq!(i64::try_from(lines).unwrap(), page.count, "a resource is a line");
+            }
+            cases += 1;
+        };
+        let mut random = 1_u64;
+        let mut next = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(random >> 33).unwrap() % below
+        };
         for at in 0..body.len() {
-            let _ = Page::read(&body[..at], &from(), "Observation", &mut Seen::default());
-            for byte in [b'"', b'{', b'[', b'\\', b'0', 0, 0xFF] {
+            try_it(&body[..at]);
+            for byte in [b'"', b'{', b'[', b'\\', b'0', b'\n', 0, 0xFF] {
                 let mut changed = body.to_vec();
                 changed[at] = byte;
-                let _ = Page::read(&changed, &from(), "Observation", &mut Seen::default());
-                cases += 1;
+                try_it(&changed);
             }
         }
-        assert!(cases > 1000);
+        for _ in 0..20_000 {
+            let mut changed = body.to_vec();
+            for _ in 0..=next(4) {
+                let (at, from) = (next(changed.len()), next(body.len()));
+                match next(3) {
+                    0 => changed[at] = u8::try_from(next(256)).unwrap(),
+                    1 => drop(changed.splice(at..at, body[from..body.len().min(from + 20)].iter().copied())),
+                    _ => drop(changed.drain(at..changed.len().min(at + 10))),
+                }
+                if changed.is_empty() {
+                    changed.push(b'{');
+                }
+            }
+            try_it(&changed);
+        }
+        assert!(cases > 22_000, "{cases}");
     }
 }

@@ -94,25 +94,26 @@ impl Tail for BegunAnew {
     }
 }
 
-/// Too much at once for the server: this search keeps the first half of its patients, a new one has the others.
-struct Halved {
+/// Too many patients at once for the server: this search keeps the first of them, new ones have the others.
+struct Split {
     file_id: i64,
     first: search::Search,
-    second: NewSearch,
+    others: Vec<NewSearch>,
     told: String,
 }
 
 #[async_trait]
-impl Tail for Halved {
+impl Tail for Split {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
         searches::narrow(tx.db(), self.file_id, &self.first).await?;
-        // Written before, by a commit whose answer was lost: then the other half is there.
-        let added = searches::add(tx.db(), id, std::slice::from_ref(&self.second)).await?;
-        for (file, n) in added {
+        // Written before, by a commit whose answer was lost: then the others are there.
+        let added = searches::add(tx.db(), id, &self.others).await?;
+        if !added.is_empty() {
             tx.tell(EventLevel::Info, &self.told).await?;
-            tx.enqueue(&[NewStage::search(file, n)]).await?;
         }
+        let stages: Vec<NewStage> = added.iter().map(|(file, n)| NewStage::search(*file, *n)).collect();
+        tx.enqueue(&stages).await?;
         Ok(Written::Done)
     }
 }

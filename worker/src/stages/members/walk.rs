@@ -1,6 +1,9 @@
 //! The patients of a Group and of the Groups in it, each once. What cannot be followed is counted and said.
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
 
 use bulkhead_shared::{
     domain::{
@@ -10,11 +13,16 @@ use bulkhead_shared::{
     queue::{StageError, Trouble},
 };
 
-use super::{ask, impossible, url};
+use super::{Read, ask, impossible, url};
 use crate::{
-    fhir::group::{Group, Who},
+    fhir::{
+        answer::Refusal,
+        group::{Group, Who},
+    },
     work::Work,
 };
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whom a Group has.
 #[derive(Debug, Default)]
@@ -55,7 +63,7 @@ pub async fn walk(work: &Work, id: &str) -> Result<Found, StageError> {
     let settings = work.search_settings();
     let mut first = true;
     while let Some(id) = walk.open.pop_front() {
-        let answer = ask(work, url(work, &["Group", &id])?).await?;
+        let answer = patiently(work, &id).await?;
         let group = match &answer {
             Ok(read) => Group::read(&read.body).ok_or_else(|| "the answer is no Group".to_owned()),
             Err(refusal) => Err(refusal.words()),
@@ -74,6 +82,16 @@ pub async fn walk(work: &Work, id: &str) -> Result<Found, StageError> {
         }
     }
     Ok(walk.found())
+}
+
+/// Reads a Group. A server that asks to wait for a moment is waited for here: the walk is not to begin anew each time.
+async fn patiently(work: &Work, id: &str) -> Result<Result<Read, Refusal>, StageError> {
+    loop {
+        match ask(work, url(work, &["Group", id])?).await {
+            Err(StageError::Again(_, delay)) if delay <= PATIENCE => tokio::time::sleep(delay).await,
+            other => return other,
+        }
+    }
 }
 
 fn too_large(what: &str, most: usize, setting: &str) -> StageError {

@@ -20,7 +20,7 @@ use super::{
         download::{Downloaded, Kept, not_kept, pace},
         members,
     },
-    BegunAnew, Halved, Stored, downloaded,
+    BegunAnew, Split, Stored, downloaded,
     part::{Growing, is_stored},
 };
 use crate::{
@@ -159,7 +159,7 @@ impl<'w> Paging<'w> {
             Some(next) => Ask::get(Url::parse(next).map_err(|_| StageError::Lost)?),
             None => match self.first_page()? {
                 Some(ask) => ask,
-                None => return self.halve().await.map(|()| None),
+                None => return self.split(self.search.half().unwrap_or(1)).await.map(|()| None),
             },
         };
         let mut ask = ask.accept("application/fhir+json");
@@ -197,7 +197,7 @@ impl<'w> Paging<'w> {
         let mut url = members::url(self.work, &[&self.search.resource_type])?;
         url.query_pairs_mut().extend_pairs(&parameters);
         let long = url.as_str().len() > settings.search_url_length;
-        if self.post == Post::Never && long && self.search.halves().is_some() {
+        if self.post == Post::Never && long && self.search.half().is_some() {
             return Ok(None);
         }
         if self.post == Post::Always || (long && self.post == Post::WhenLong) {
@@ -257,8 +257,9 @@ impl<'w> Paging<'w> {
                 self.post = Post::Never;
                 Ok(())
             }
-            413 | 414 | 431 if first && self.search.halves().is_some() => self.halve().await,
-            400 | 422 if first && self.bears_one_patient().await? => self.halve().await,
+            413 | 414 | 431 if first && self.search.half().is_some() => self.split(self.search.half().unwrap_or(1)).await,
+            // Servers that take no list take one patient only.
+            400 | 422 if first && self.bears_one_patient().await? => self.split(1).await,
             501 => Err(self.fail(format!("The server cannot search {kind}: {}.", refusal.words()))),
             408 | 425 | 500.. => Err(refusal.again(&format!("Page {} of search {n} could not be read", self.cursor.seen.pages + 1))),
             _ => Err(self.fail(format!("Search {n} ({kind}) was refused: {}.", refusal.words()))),
@@ -293,28 +294,24 @@ impl<'w> Paging<'w> {
 
     /// Whether a refused question would be answered for one patient: then it was too much, and not wrong.
     async fn bears_one_patient(&mut self) -> Result<bool, StageError> {
-        let Some((mut one, _)) = self.search.halves() else { return Ok(false) };
-        if let Some(patients) = &mut one.patients {
-            patients.ids.truncate(1);
-        }
+        let Some(one) = self.search.in_pieces(1).map(|mut pieces| pieces.remove(0)) else { return Ok(false) };
         let mut url = members::url(self.work, &[&one.resource_type])?;
         url.query_pairs_mut().extend_pairs(one.parameters()).append_pair("_count", "1");
         Ok(members::ask(self.work, url).await?.is_ok())
     }
 
-    /// Half of the patients are another search from now on.
-    async fn halve(&mut self) -> Result<(), StageError> {
-        let Some((first, second)) = self.search.halves() else { return Err(StageError::Lost) };
-        let size = first.patients.as_ref().map_or(0, |patients| patients.ids.len());
-        let kind = first.resource_type.clone();
-        let halved = Halved {
-            file_id: self.file.id,
-            second: NewSearch { url: self.file.url.clone(), key: format!("search:{kind}:{}/{size}", self.file.n), search: second },
-            told: format!("The server refuses so many patients at once: search {} ({kind}) is made in two.", self.file.n),
-            first,
-        };
-        self.work.checkpoint(&halved).await?;
-        self.search = halved.first;
+    /// It keeps so many patients at most; the others are other searches from now on.
+    async fn split(&mut self, size: usize) -> Result<(), StageError> {
+        let Some(mut pieces) = self.search.in_pieces(size) else { return Err(StageError::Lost) };
+        let (kind, n) = (self.search.resource_type.clone(), self.file.n);
+        let told = format!("The server refuses so many patients at once: search {n} ({kind}) is made in {}.", pieces.len());
+        let first = pieces.remove(0);
+        // The pieces of a piece are smaller: no key comes twice.
+        let key = |place: usize| format!("search:{kind}:{n}/{size}.{place}");
+        let others = pieces.into_iter().enumerate().map(|(at, search)| NewSearch { url: self.file.url.clone(), key: key(at + 2), search });
+        let split = Split { file_id: self.file.id, first, others: others.collect(), told };
+        self.work.checkpoint(&split).await?;
+        self.search = split.first;
         self.cursor = Cursor::default();
         Ok(())
     }
