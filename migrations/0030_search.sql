@@ -1,9 +1,6 @@
 -- A server without $export is read by FHIR search: each search (a type, some patients) is a file without a URL of its own, read page by page.
 LOCK TABLE bulkhead.exports, bulkhead.stages, bulkhead.export_files IN ACCESS EXCLUSIVE MODE;
 
--- Findings of before the end, which `finish` adds its own to.
-ALTER TABLE bulkhead.exports ADD COLUMN noted jsonb NOT NULL DEFAULT '[]';
-
 ALTER TABLE bulkhead.export_files
     -- What is searched for (shared/src/domain/search.rs); NULL for a file of a manifest.
     ADD COLUMN search jsonb,
@@ -24,8 +21,8 @@ DROP INDEX bulkhead.stages_data_live;
 CREATE INDEX stages_data_live ON bulkhead.stages (export_id, kind)
     WHERE kind IN ('download', 'search', 'load') AND state IN ('ready', 'running');
 
--- As in 0013_operators.sql, and: what was noted stays unless it starts over, which it does by $export; a search with a gap is read again
--- from its first page, one that failed goes on at its page.
+-- As in 0020_kick_off.sql, and: an export that starts over does so by $export; a search with a gap is read again from its first page, one
+-- that failed goes on at its page.
 CREATE OR REPLACE FUNCTION bulkhead.retry_export(job uuid) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     e bulkhead.exports;
@@ -42,13 +39,14 @@ BEGIN
     start_over := e.failure_reason IN ('expired', 'server_error') AND e.level <> 'unknown';
     IF start_over THEN
         INSERT INTO bulkhead.orphan_exports (source_id, export_id, status_url)
-        SELECT e.source_id, job, e.status_url WHERE e.status_url IS NOT NULL ON CONFLICT DO NOTHING;
+        SELECT e.source_id, job, url FROM unnest(array_append(e.earlier_status_urls, e.status_url)) AS url
+         WHERE url IS NOT NULL ON CONFLICT DO NOTHING;
         DELETE FROM bulkhead.stages WHERE export_id = job AND kind <> 'auth';
         DELETE FROM bulkhead.export_files WHERE export_id = job;
         UPDATE bulkhead.exports
            SET restarts = restarts + 1, failed_from = 'queued', kick_off_intent_at = NULL, status_url = NULL,
-               next_manifest_url = NULL, manifest = NULL, manifest_pages = 0, manifest_complete = false,
-               transaction_time = NULL, expires_at = NULL, route = 'bulk', noted = '[]'
+               next_manifest_url = NULL, manifest = NULL, manifest_pages = 0, manifest_complete = false, manifest_page_keys = '{}',
+               earlier_status_urls = '{}', split_at = 0, early_findings = '[]', transaction_time = NULL, expires_at = NULL, route = 'bulk'
          WHERE id = job;
         UPDATE bulkhead.stages SET state = 'dead' WHERE export_id = job AND kind = 'auth';
     ELSE
@@ -65,7 +63,7 @@ BEGIN
           FROM gaps WHERE s.export_id = job AND s.file_id = gaps.id AND s.kind IN ('download', 'search') AND s.state = 'done';
     END IF;
     UPDATE bulkhead.exports
-       SET state = failed_from, finished_at = NULL, findings = noted, cleaned_at = NULL,
+       SET state = failed_from, finished_at = NULL, findings = '[]', cleaned_at = NULL,
            kick_off_intent_at = CASE WHEN failure_reason = 'kick_off_uncertain' THEN NULL ELSE kick_off_intent_at END,
            failed_from = NULL, failure_stage = NULL, failure_reason = NULL, failure_detail = NULL, failure_remedy = NULL
      WHERE id = job

@@ -77,6 +77,9 @@ async fn attempt(state: &ApiState, submission: &Submission, idempotency_key: Opt
     if let Some(known) = known_status_url(&mut tx, submission, source_id).await? {
         return Ok(known);
     }
+    if let Some(dialect) = submission.dialect {
+        sources::set_dialect(&mut *tx, source_id, dialect).await?;
+    }
     let id = insert(&mut tx, submission, source_id, idempotency_key).await?;
     let due = queue::insert(&mut tx, id, source_id, state.max_attempts, &[NewStage::new(StageKind::Auth)]).await?;
     tx.commit().await?;

@@ -102,6 +102,38 @@ impl OutgoingSettings {
     }
 }
 
+/// What a server may make of us at most. An export that meets a limit says which.
+#[derive(Debug, Clone, Args)]
+pub struct LimitSettings {
+    /// Entries in a page of a manifest
+    #[arg(long, env = "LIMIT_MANIFEST_ENTRIES", default_value_t = 1_000_000)]
+    pub limit_manifest_entries: usize,
+    /// Pages of a manifest
+    #[arg(long, env = "LIMIT_MANIFEST_PAGES", default_value_t = 10_000)]
+    pub limit_manifest_pages: i32,
+    /// Days from the kick-off until the server has ended the export
+    #[arg(long, env = "LIMIT_EXPORT_DAYS", default_value_t = 14.0)]
+    pub limit_export_days: f64,
+    /// Bytes of a file, unpacked
+    #[arg(long, env = "LIMIT_FILE_BYTES", default_value_t = 500 << 30)]
+    pub limit_file_bytes: u64,
+    /// Times that a file may be larger unpacked than packed, once it is over 64 MiB
+    #[arg(long, env = "LIMIT_UNPACKING", default_value_t = 500)]
+    pub limit_unpacking: u64,
+    /// Bytes of a line in a file; lines over 16 MiB are kept as rejected, beyond this limit the whole file is refused
+    #[arg(long, env = "LIMIT_LINE_BYTES", default_value_t = 64 << 20)]
+    pub limit_line_bytes: usize,
+    /// Bytes a second of a file at least, on average over HTTP_TIMEOUT_READ
+    #[arg(long, env = "LIMIT_SLOWEST_BODY", default_value_t = 100)]
+    pub limit_slowest_body: u64,
+    /// Redirects of a request
+    #[arg(long, env = "LIMIT_REDIRECTS", default_value_t = 10)]
+    pub limit_redirects: usize,
+    /// Bytes of an answer's headers over HTTP/2 (over HTTP/1.1: 100 headers, 400 KiB)
+    #[arg(long, env = "LIMIT_HEADER_BYTES", default_value_t = 64 << 10)]
+    pub limit_header_bytes: u32,
+}
+
 /// Where downloaded parts are kept until they are loaded.
 #[derive(Debug, Clone, Args)]
 pub struct BlobSettings {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bulkhead_shared::clock;
 use bulkhead_tests::{App, Sandbox, SandboxConfig, Setup, rows};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -39,7 +40,7 @@ async fn route(app: &App, job: Uuid) -> String {
 async fn the_same_group_by_bulk_and_by_search_gives_the_same_rows() {
     let config = SandboxConfig { auth: true, switches: "no-export".to_owned(), ..setup().sandbox };
     let app = start_with(config.clone(), &[("SEARCH_PATIENTS", "5"), ("SEARCH_PAGE", "7")]).await;
-    let began = chrono::Utc::now() - chrono::Duration::seconds(2);
+    let began = clock::now() - chrono::Duration::seconds(2);
     let searched = app.export("HealthNewEngland").await;
     let status = app.until(searched, "completed").await;
     app.assert_rows_right(searched, "HealthNewEngland").await;
@@ -47,7 +48,7 @@ async fn the_same_group_by_bulk_and_by_search_gives_the_same_rows() {
     assert!(told(&status, "no $export") && told(&status, "Patients in the Group: 13."), "{status:#}");
     assert_eq!((route(&app, searched).await.as_str(), &status["route"]), ("search", &json!("search")));
     let time: chrono::DateTime<chrono::Utc> = status["transaction_time"].as_str().expect("a time").parse().expect("an instant");
-    assert!(time >= began && time <= chrono::Utc::now(), "{time}");
+    assert!(time >= began && time <= clock::now(), "{time}");
     let stats = app.sandbox.stats();
     assert_eq!((stats.kick_offs, stats.kick_off_requests, stats.files_started), (0, 1, 0));
 
@@ -240,4 +241,46 @@ async fn nobody_to_search_for_is_no_failure_and_is_said() {
     assert_eq!(findings(&status), crate::loading::found("members_left_out", "warning"), "{status:#}");
     assert_eq!(status["records_loaded"], 0);
     app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_files_even_for_one_type_lead_to_a_search_of_what_is_left() {
+    for at in ["kick-off", "status"] {
+        let switches = format!("most-files=1 too-many-at={at}");
+        // Patients and immunizations are a file each, the others more.
+        let sandbox = SandboxConfig { switches, resources_per_file: 20, export_time: Duration::ZERO, ..setup().sandbox };
+        let app = start_with(sandbox, &[]).await;
+        let job = app.export_of(GROUP, &["Patient", "Observation", "Condition"]).await;
+        let status = app.until(job, "completed").await;
+        app.assert_rows_of(job, GROUP, &["Patient", "Observation", "Condition"]).await;
+        let expected = [("split_by_type".to_owned(), "warning".to_owned()), ("searched_instead".to_owned(), "warning".to_owned())];
+        assert_eq!(crate::loading::findings(&status), expected, "{at}: {status:#}");
+        assert!(words(&status, "Too many files"), "{status:#}");
+        let searched: Vec<String> = sqlx::query_scalar(
+            "SELECT DISTINCT resource_type FROM bulkhead.export_files WHERE export_id = $1 AND search IS NOT NULL ORDER BY 1",
+        )
+        .bind(job)
+        .fetch_all(&app.pool)
+        .await
+        .expect("the files");
+        assert_eq!(searched, ["Condition", "Observation"], "{at}: the patients were here already");
+        app.assert_nothing_left().await;
+    }
+}
+
+fn words(status: &Value, words: &str) -> bool {
+    status["findings"].as_array().expect("findings").iter().any(|f| f["message"].as_str().is_some_and(|message| message.contains(words)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_to_say_that_there_is_no_export_leads_to_a_search() {
+    for fault in ["status=404", "status=405", "status=501", "status=400;issue=not-supported;text=No such operation"] {
+        let app = start_with(setup().sandbox, &[]).await;
+        app.sandbox.fault(&*format!("kick-off:{fault}*always"));
+        let job = app.export_of(GROUP, &["Patient"]).await;
+        let status = app.until(job, "completed").await;
+        assert_eq!(findings(&status), [], "{fault}: {status:#}");
+        app.assert_rows_of(job, GROUP, &["Patient"]).await;
+        app.assert_nothing_left().await;
+    }
 }

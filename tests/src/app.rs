@@ -209,6 +209,30 @@ impl App {
         }
     }
 
+    /// Waits until an export has ended, however.
+    ///
+    /// # Panics
+    /// After two minutes.
+    pub async fn until_ended(&self, job: Uuid) -> Value {
+        let began = Instant::now();
+        loop {
+            let status = self.status(job).await;
+            if matches!(status["status"].as_str(), Some("completed" | "failed" | "cancelled")) {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end: {status:#}\n{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until all exports are deleted.
+    ///
+    /// # Panics
+    /// After two minutes.
+    pub async fn until_gone(&self) {
+        self.until_sql("SELECT $1::uuid IS NOT NULL AND NOT EXISTS (SELECT FROM bulkhead.exports)", Uuid::nil()).await;
+    }
+
     /// Waits until a query that answers a boolean says yes.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 
 use bulkhead_shared::{
     blob::Blobs,
-    config::{BlobSettings, RetrySettings, SearchSettings},
+    config::{BlobSettings, LimitSettings, RetrySettings, SearchSettings},
     secrets::Cipher,
 };
 use sqlx::PgPool;
@@ -24,5 +24,6 @@ pub struct Environment {
     pub cipher: Cipher,
     pub retry: RetrySettings,
     pub blob_settings: BlobSettings,
+    pub limits: LimitSettings,
     pub search: SearchSettings,
 }

@@ -5,6 +5,7 @@ mod environment;
 mod fhir;
 mod housekeeping;
 mod lease;
+mod limits;
 mod load;
 mod polls;
 mod process;

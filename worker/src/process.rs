@@ -46,11 +46,12 @@ pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
         loads: Connections::to(url)?,
         buffers: Buffers::default(),
         worker_name: name.clone(),
-        http: Http::new(&settings.http, settings.outgoing.rules())?,
+        http: Http::new(&settings.http, &settings.limits, settings.outgoing.rules())?,
         blobs,
         cipher,
         retry: settings.retry.clone(),
         blob_settings: settings.blobs.clone(),
+        limits: settings.limits.clone(),
         search: settings.search.clone(),
     });
     let mut terminate = signal(SignalKind::terminate())?;

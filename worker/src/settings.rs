@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bulkhead_shared::config::{
-    BlobSettings, DatabaseSettings, HttpSettings, LogSettings, OutgoingSettings, RetrySettings, SearchSettings, SecretSettings, seconds,
+    BlobSettings, DatabaseSettings, HttpSettings, LimitSettings, LogSettings, OutgoingSettings, RetrySettings, SearchSettings,
+    SecretSettings, seconds,
 };
 use clap::Parser;
 
@@ -21,6 +22,8 @@ pub struct WorkerSettings {
     pub http: HttpSettings,
     #[command(flatten)]
     pub outgoing: OutgoingSettings,
+    #[command(flatten)]
+    pub limits: LimitSettings,
     #[command(flatten)]
     pub retry: RetrySettings,
     #[command(flatten)]

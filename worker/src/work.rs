@@ -5,11 +5,16 @@ use std::{sync::Arc, time::Duration};
 
 use bulkhead_shared::{
     blob::Blobs,
-    config::{BlobSettings, RetrySettings, SearchSettings},
-    db::{self, access_tokens, export_files, exports, fhir, file_parts, orphan_exports, sources},
+    config::{BlobSettings, LimitSettings, RetrySettings, SearchSettings},
+    db::{
+        self, access_tokens,
+        cool_downs::{self, CoolDown},
+        export_files, exports, fhir, file_parts, orphan_exports, sources,
+    },
     domain::{
         export::Export,
         file::{ExportFile, FilePart},
+        finding::Finding,
         search::{Cursor, Search},
         source::Source,
     },
@@ -82,8 +87,17 @@ impl Work {
         &self.env.retry
     }
 
+    pub fn limits(&self) -> &LimitSettings {
+        &self.env.limits
+    }
+
     pub fn blob_settings(&self) -> &BlobSettings {
         &self.env.blob_settings
+    }
+
+    /// What was found before the end.
+    pub async fn early_findings(&self) -> Result<Vec<Finding>, StageError> {
+        Ok(exports::early_findings(&self.env.pool, self.export.id).await?)
     }
 
     pub fn search_settings(&self) -> &SearchSettings {
@@ -178,6 +192,11 @@ impl Work {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         Ok(())
+    }
+
+    /// Whether this export's operation must not be asked for yet.
+    pub async fn cool_down(&self) -> Result<Option<CoolDown>, StageError> {
+        Ok(cool_downs::current(&self.env.pool, self.source.id, &self.export.ask.operation()).await?)
     }
 
     /// Access to the token store, which has rows of its own.

@@ -11,6 +11,7 @@ mod parameters;
 use bulkhead_shared::domain::{
     export::{Ask, Level},
     outgoing::OutgoingRules,
+    source::Dialect,
 };
 use serde_json::{Value, json};
 use url::Url;
@@ -50,6 +51,8 @@ const KICK_OFF_FIELDS: &[&str] = &[
     "organizeOutputBy",
     "allowPartialManifests",
     "_outputFormat",
+    "lenient",
+    "dialect",
 ];
 
 const RESUME_FIELDS: &[&str] = &[
@@ -75,6 +78,8 @@ pub struct Submission {
     pub ask: Ask,
     pub credentials: Credentials,
     pub accept_partial: bool,
+    /// How the server wants to be asked, if the client knows; else it is learned.
+    pub dialect: Option<Dialect>,
     /// Of a resume.
     pub status_url: Option<String>,
     /// Tells a repeated request from another one under the same Idempotency-Key.
@@ -98,12 +103,14 @@ pub fn kick_off(body: &Value, rules: &OutgoingRules) -> Result<Submission, Probl
         }
     };
     let Target { base_url, level, group_id } = Target::parse("fhir_server_url", &url, rules)?;
+    let dialect = fields.text("dialect")?.map(|word| dialect(&word)).transpose()?;
     let ask = Ask {
         level,
         group_id,
         resource_types: parameters::resource_types(&mut fields)?,
         since: parameters::since(&mut fields)?,
         parameters: parameters::others(&mut fields)?,
+        lenient: fields.flag("lenient")?.unwrap_or(false),
     };
     let accept_partial = fields.flag("accept_partial")?.unwrap_or(false);
     let credentials = credentials::read(&mut fields, config, rules)?;
@@ -112,6 +119,7 @@ pub fn kick_off(body: &Value, rules: &OutgoingRules) -> Result<Submission, Probl
         ask,
         credentials,
         accept_partial,
+        dialect,
         status_url: None,
         request_hash: canonical::hash(&json!(["kick-off", body])),
     })
@@ -138,11 +146,26 @@ pub fn resume(body: &Value, rules: &OutgoingRules) -> Result<Submission, Problem
     }
     Ok(Submission {
         base_url,
-        ask: Ask { level: Level::Unknown, group_id: None, resource_types: Vec::new(), since: None, parameters: serde_json::Map::new() },
+        ask: Ask {
+            level: Level::Unknown,
+            group_id: None,
+            resource_types: Vec::new(),
+            since: None,
+            parameters: serde_json::Map::new(),
+            lenient: false,
+        },
         credentials,
+        dialect: None,
         accept_partial: fields.flag("accept_partial")?.unwrap_or(false),
         status_url: Some(status_url.to_string()),
         request_hash: canonical::hash(&json!(["resume", body])),
+    })
+}
+
+fn dialect(word: &str) -> Result<Dialect, Problem> {
+    word.parse().map_err(|_| {
+        let known: Vec<&str> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect();
+        Problem::invalid(format!("dialect must be one of {}; or leave it out, it is learned.", known.join(", ")))
     })
 }
 

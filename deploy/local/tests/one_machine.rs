@@ -104,11 +104,18 @@ fn everything_is_killed_in_the_middle_of_the_demo_and_up_ends_it() {
     demo.0.kill().unwrap();
     demo.0.wait().unwrap();
     kill_postgres(&folder.0);
-    let _up = Running(bulkhead(&folder, port, &["up"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    until("eight completed exports", || {
-        let output = bulkhead(&folder, port, &["jobs", "--status", "completed"]).output().unwrap();
-        text(&output).matches(" completed ").count() == 8
-    });
+    let log = folder.0.join("up.log");
+    let _up = Running(bulkhead(&folder, port, &["up"]).stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap()).spawn().unwrap());
+    let began = Instant::now();
+    loop {
+        let jobs = text(&bulkhead(&folder, port, &["jobs"]).output().unwrap());
+        if jobs.matches(" completed ").count() == 8 {
+            break;
+        }
+        let log = || fs::read_to_string(&log).unwrap_or_default();
+        assert!(began.elapsed() < Duration::from_secs(120), "not all eight exports are completed:\n{jobs}\n{}", log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {

@@ -15,6 +15,7 @@ use crate::door;
 use crate::faults::Faults;
 use crate::outcome::Refused;
 use crate::output::{self, OutputFile};
+use crate::routes::Window;
 use crate::state::{Export, State};
 use crate::stats::Stats;
 use crate::switches::Switches;
@@ -33,6 +34,7 @@ pub struct App {
     state: Mutex<State>,
     stats: watch::Sender<Stats>,
     releases: watch::Sender<u64>,
+    window: Mutex<Window>,
     outputs: Mutex<HashMap<String, Arc<Vec<OutputFile>>>>,
     /// What a search found, by its name: the same for each page.
     found: Mutex<HashMap<String, Arc<Vec<Bytes>>>>,
@@ -56,6 +58,7 @@ impl App {
             state: Mutex::new(state),
             stats: counts,
             releases: watch::Sender::new(0),
+            window: Mutex::default(),
             outputs: Mutex::default(),
             found: Mutex::default(),
         })
@@ -142,7 +145,9 @@ impl App {
             return output.clone();
         }
         let (app, wanted) = (self.clone(), export.clone());
-        let made = tokio::task::spawn_blocking(move || Arc::new(output::files(&app.world, &wanted, app.config.resources_per_file)));
+        let made = tokio::task::spawn_blocking(move || {
+            Arc::new(output::files(&app.world, &wanted, app.config.resources_per_file, app.switches.files.random_names))
+        });
         let output = made.await.expect("listing files does not panic");
         self.outputs().insert(export.id.clone(), output.clone());
         output
@@ -168,6 +173,11 @@ impl App {
         if !self.read(|state| state.searches.contains_key(name)) {
             self.change(|state, _| state.searches.insert(name.to_owned(), query.to_owned()));
         }
+    }
+
+    /// The requests of late.
+    pub fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn expiry(&self, ready: DateTime<Utc>) -> DateTime<Utc> {

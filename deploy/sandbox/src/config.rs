@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, bail};
 
+use crate::preset::Preset;
+
 /// Settings of one sandbox; `SandboxConfig { auth: true, ..Default::default() }` reads well in tests.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
@@ -34,6 +36,10 @@ pub struct SandboxConfig {
     pub expires: Duration,
     /// How the server behaves where real ones differ: words apart by blanks, like `"no-total method=get"`; see the README.
     pub switches: String,
+    /// Play a server one meets in the field. It sets what is left at its default here, and arms faults.
+    pub preset: Option<Preset>,
+    /// Multiplies the times of the preset, so that its hours need not be waited for.
+    pub pace: f64,
 }
 
 /// A file that is made on the fly, the same for the same seed; several of one Group are several files. It has no ranges, and
@@ -116,6 +122,8 @@ impl Default for SandboxConfig {
             scale: 1.0,
             expires: Duration::from_hours(24),
             switches: String::new(),
+            preset: None,
+            pace: 1.0,
         }
     }
 }

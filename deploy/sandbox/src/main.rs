@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
-use bulkhead_sandbox::{Fault, Generated, Sandbox, SandboxConfig, duration};
+use bulkhead_sandbox::{Fault, Generated, Preset, Sandbox, SandboxConfig, duration};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -72,6 +72,14 @@ struct Arguments {
     /// Behave as some real servers do, like no-total or method=get (the README lists them); may be repeated
     #[arg(long = "switch", value_name = "NAME[=VALUE]")]
     switches: Vec<String>,
+
+    /// Play a server one meets: epic, cerner, bcda, hapi, azure, linuxforhealth, aws or dpc
+    #[arg(long, value_name = "SERVER")]
+    preset: Option<Preset>,
+
+    /// Multiply the times of the preset
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pace: f64,
 }
 
 /// A name of its own, or clap would take `--retry-after` itself as optional.
@@ -109,6 +117,8 @@ async fn run() -> Result<()> {
         scale: arguments.scale,
         expires: arguments.expires,
         switches: arguments.switches.join(" "),
+        preset: arguments.preset,
+        pace: arguments.pace,
     })?;
     for fault in arguments.faults {
         sandbox.fault(fault);

@@ -12,13 +12,23 @@ use crate::faults::{Refusal, RetryAfter};
 #[derive(Debug)]
 pub struct Refused {
     status: StatusCode,
-    issue: String,
-    text: String,
+    outcome: Value,
+    retry_after: Option<u64>,
 }
 
 impl Refused {
     pub fn new(status: StatusCode, issue: &str, text: impl Into<String>) -> Self {
-        Self { status, issue: issue.to_owned(), text: text.into() }
+        Self::with(status, outcome("error", issue, &text.into()))
+    }
+
+    /// With an `OperationOutcome` of its own.
+    pub fn with(status: StatusCode, outcome: Value) -> Self {
+        Self { status, outcome, retry_after: None }
+    }
+
+    /// Seconds.
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     pub fn bad_request(issue: &str, text: impl Into<String>) -> Self {
@@ -45,7 +55,10 @@ impl Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let mut response = fhir(self.status, &outcome("error", &self.issue, &self.text));
+        let mut response = fhir(self.status, &self.outcome);
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

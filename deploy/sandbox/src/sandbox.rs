@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::auth::credentials::{self, ClientCredentials};
 use crate::config::SandboxConfig;
 use crate::faults::Fault;
+use crate::preset;
 use crate::routes;
 use crate::state::Client;
 use crate::stats::Stats;
@@ -28,11 +29,15 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Starts to listen; when this returns, connections are accepted.
-    pub fn start(config: SandboxConfig) -> Result<Self> {
+    pub fn start(mut config: SandboxConfig) -> Result<Self> {
+        let faults = preset::apply(&mut config)?;
         let switches: Switches = config.switches.parse()?;
         let (listener, address) = bind(config.listen)?;
         let elsewhere = (switches.files.bodies != Bodies::Here).then(|| bind(SocketAddr::new(config.listen.ip(), 0))).transpose()?;
         let app = Arc::new(App::new(config, switches, address, elsewhere.as_ref().map(|(_, address)| *address))?);
+        for fault in faults {
+            app.faults.arm(fault);
+        }
         let listeners = std::iter::once(listener).chain(elsewhere.map(|(listener, _)| listener));
         let running = Mutex::new(Some(serve(&app, listeners.collect())?));
         Ok(Self { app, running })

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::stats::Stats;
+use crate::wish::Wish;
 
 /// One export as its client asked for it. Its files follow from this and the seed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,9 +19,8 @@ pub struct Export {
     pub request: String,
     /// `None` at system and at Patient level.
     pub group: Option<String>,
-    /// `None` is every type.
-    pub types: Option<Vec<String>>,
-    pub since: Option<DateTime<Utc>>,
+    #[serde(flatten)]
+    pub wish: Wish,
     pub created: DateTime<Utc>,
     pub ready: DateTime<Utc>,
     /// After this the status URL and the files answer 410.
@@ -38,6 +38,8 @@ pub enum Client {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Token {
     pub client: String,
+    #[serde(default)]
+    pub scope: String,
     pub expires: DateTime<Utc>,
 }
 
@@ -51,6 +53,8 @@ pub struct State {
     pub assertions: BTreeMap<String, DateTime<Utc>>,
     /// Searches with more than one page, by the name their `next` links give them.
     pub searches: BTreeMap<String, String>,
+    /// When a Group was last exported, by client and Group.
+    pub exported: BTreeMap<String, DateTime<Utc>>,
     pub stats: Stats,
 }
 

@@ -35,6 +35,8 @@ pub struct Stats {
     pub unauthorized: u64,
     /// Requests with an `Authorization` header at the origin of the signed links, where none belongs.
     pub tokens_leaked: u64,
+    /// Requests refused because there were too many in a time.
+    pub limited: u64,
     /// Exports deleted by their client.
     pub deletes: u64,
     /// Pages of FHIR searches answered.

@@ -9,7 +9,7 @@ use crate::domain::{file::ExportFile, manifest::ManifestFile};
 
 /// Adds a manifest page's files; known ones (by URL without signature) get their fresh URL. Returns the new
 /// ones as (id, n).
-pub async fn add(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile]) -> sqlx::Result<Vec<(i64, i32)>> {
+pub async fn add(db: &mut PgConnection, export_id: Uuid, manifest_url: &str, files: &[ManifestFile]) -> sqlx::Result<Vec<(i64, i32)>> {
     let urls: Vec<String> = files.iter().map(|f| f.url.to_string()).collect();
     let keys: Vec<String> = files.iter().map(|f| f.url_key.clone()).collect();
     let kinds: Vec<String> = files.iter().map(|f| f.kind.as_str().to_owned()).collect();
@@ -28,8 +28,8 @@ pub async fn add(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile])
                 listed AS (SELECT DISTINCT ON (url_key) * FROM named ORDER BY url_key, place),
                 added AS (
                     INSERT INTO bulkhead.export_files
-                           (export_id, n, url, url_key, kind, resource_type, expected_count, requires_token)
-                    SELECT $1, known.n + row_number() OVER (ORDER BY place), url, url_key, kind, resource_type, expected_count, requires_token
+                           (export_id, n, url, url_key, kind, resource_type, expected_count, requires_token, manifest_url)
+                    SELECT $1, known.n + row_number() OVER (ORDER BY place), url, url_key, kind, resource_type, expected_count, requires_token, $8
                       FROM listed, known
                     ON CONFLICT (export_id, url_key) DO UPDATE SET url = excluded.url, requires_token = excluded.requires_token
                     RETURNING id, n, xmax = 0 AS is_new)
@@ -41,6 +41,7 @@ pub async fn add(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile])
         &types as &[Option<String>],
         &counts as &[Option<i64>],
         &tokens as &[Option<bool>],
+        manifest_url,
     )
     .fetch_all(db)
     .await?;
@@ -50,7 +51,7 @@ pub async fn add(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile])
 /// A file by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<ExportFile>> {
     let row = sqlx::query!(
-        "SELECT id, n, url, kind, resource_type, expected_count, requires_token, state, bytes, lines, error, etag
+        "SELECT id, n, url, kind, resource_type, expected_count, requires_token, state, bytes, lines, error, etag, manifest_url
            FROM bulkhead.export_files WHERE id = $1",
         id
     )
@@ -70,17 +71,19 @@ pub async fn get(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Export
             lines: row.lines,
             error: row.error,
             etag: row.etag,
+            manifest_url: row.manifest_url,
         })
     })
     .transpose()
 }
 
-/// A manifest that was fetched again: known files get its URLs and counts, unknown ones are ignored.
-pub async fn refresh(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFile]) -> sqlx::Result<u64> {
+/// A manifest page that was fetched again: known files get its URLs and counts, unknown ones are ignored. A file is known by its key; by its
+/// path alone where the page has it once and its query is signed in a way that we do not know.
+pub async fn refresh(db: &mut PgConnection, export_id: Uuid, manifest_url: &str, files: &[ManifestFile]) -> sqlx::Result<()> {
     let urls: Vec<String> = files.iter().map(|f| f.url.to_string()).collect();
     let keys: Vec<String> = files.iter().map(|f| f.url_key.clone()).collect();
     let counts: Vec<Option<i64>> = files.iter().map(|f| f.count).collect();
-    let done = sqlx::query!(
+    sqlx::query!(
         "UPDATE bulkhead.export_files f SET url = l.url, expected_count = coalesce(l.count, f.expected_count)
            FROM unnest($2::text[], $3::text[], $4::bigint[]) AS l(url, url_key, count)
           WHERE f.export_id = $1 AND f.url_key = l.url_key",
@@ -89,9 +92,25 @@ pub async fn refresh(db: &mut PgConnection, export_id: Uuid, files: &[ManifestFi
         &keys,
         &counts as &[Option<i64>]
     )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        "WITH listed AS (SELECT split_part(url, '?', 1) AS path, min(url) AS url, min(url_key) AS url_key, min(count) AS count
+                           FROM unnest($2::text[], $3::text[], $4::bigint[]) AS l(url, url_key, count)
+                          GROUP BY 1 HAVING count(*) = 1),
+              known AS (SELECT split_part(url, '?', 1) AS path, min(id) AS id FROM bulkhead.export_files
+                         WHERE export_id = $1 AND manifest_url = $5 GROUP BY 1 HAVING count(*) = 1)
+         UPDATE bulkhead.export_files f SET url = listed.url, url_key = listed.url_key, expected_count = coalesce(listed.count, f.expected_count)
+           FROM listed JOIN known USING (path) WHERE f.id = known.id AND f.url_key <> listed.url_key",
+        export_id,
+        &urls,
+        &keys,
+        &counts as &[Option<i64>],
+        manifest_url
+    )
     .execute(db)
     .await?;
-    Ok(done.rows_affected())
+    Ok(())
 }
 
 /// The first answer can be resumed by Range (or, without a tag, cannot).
@@ -140,6 +159,11 @@ pub struct FileTotals {
     pub rows: i64,
     pub duplicates: i64,
     pub rejects: i64,
+    pub headers: i64,
+    pub left_out: i64,
+    pub subsetted: i64,
+    /// Of a file of deletions.
+    pub deletions: i64,
     /// Of an error file: a list of lists of `{severity, text, count}`.
     pub outcomes: serde_json::Value,
     /// Of a search: what its pages said.
@@ -155,6 +179,10 @@ pub async fn totals(db: &mut PgConnection, export_id: Uuid) -> sqlx::Result<Vec<
                   coalesce(sum(p.lines) FILTER (WHERE p.state = 'loaded'), 0)::bigint AS "loaded_lines!",
                   coalesce(sum(p.rows), 0)::bigint AS "rows!", coalesce(sum(p.duplicates), 0)::bigint AS "duplicates!",
                   coalesce(sum(p.rejects), 0)::bigint AS "rejects!",
+                  coalesce(sum(p.headers), 0)::bigint AS "headers!", coalesce(sum(p.left_out), 0)::bigint AS "left_out!",
+                  coalesce(sum(p.subsetted), 0)::bigint AS "subsetted!",
+                  CASE WHEN f.kind = 'deleted' THEN (SELECT count(*) FROM bulkhead.deletions d JOIN bulkhead.file_parts dp ON dp.id = d.part_id
+                                                       WHERE dp.file_id = f.id) ELSE 0 END AS "deletions!",
                   coalesce(jsonb_agg(p.outcomes) FILTER (WHERE p.outcomes IS NOT NULL), '[]') AS "outcomes!", f.search, f.cursor
              FROM bulkhead.export_files f LEFT JOIN bulkhead.file_parts p ON p.file_id = f.id
             WHERE f.export_id = $1 GROUP BY f.id ORDER BY f.n"#,

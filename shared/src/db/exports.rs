@@ -1,5 +1,6 @@
 //! Table `exports`.
 
+mod kick_off;
 mod list;
 mod searched;
 
@@ -13,8 +14,11 @@ use crate::domain::{
     finding::Finding,
 };
 
+pub use kick_off::{
+    add_finding, clear_intent, complete_manifest, drop_parameters, early_findings, next_type, set_intent, set_status_url, split,
+};
 pub use list::{Filter, Listed, page};
-pub use searched::{note, noted, set_searched, step_to_searches};
+pub use searched::{set_searched, step_to_searches};
 
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {
@@ -25,7 +29,8 @@ pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Expor
 pub async fn get_many(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Export>> {
     sqlx::query_as!(
         ExportRow,
-        r#"SELECT id, source_id, level, group_id, resource_types, since, parameters, accept_partial, route, waits_for, state,
+        r#"SELECT id, source_id, level, group_id, resource_types, since, parameters, lenient, accept_partial, route, waits_for, state,
+                  dropped, split_types, split_at, earlier_status_urls,
                   kick_off_intent_at, status_url, next_manifest_url, manifest_pages, manifest_complete, transaction_time,
                   expires_at, findings, accepted_at, released_at, delete_requested_at, restarts,
                   failure_stage, failure_reason, failure_detail, failure_remedy, created_at, started_at, finished_at
@@ -47,10 +52,15 @@ struct ExportRow {
     resource_types: Vec<String>,
     since: Option<String>,
     parameters: serde_json::Value,
+    lenient: bool,
     accept_partial: bool,
     route: String,
     waits_for: Option<Uuid>,
     state: String,
+    dropped: Vec<String>,
+    split_types: Option<Vec<String>>,
+    split_at: i32,
+    earlier_status_urls: Vec<String>,
     kick_off_intent_at: Option<DateTime<Utc>>,
     status_url: Option<String>,
     next_manifest_url: Option<String>,
@@ -94,7 +104,12 @@ impl TryFrom<ExportRow> for Export {
                 resource_types: row.resource_types,
                 since: row.since,
                 parameters: serde_json::from_value(row.parameters).map_err(|e| sqlx::Error::Decode(e.into()))?,
+                lenient: row.lenient,
             },
+            dropped: row.dropped,
+            split_types: row.split_types,
+            split_at: usize::try_from(row.split_at).unwrap_or(0),
+            earlier_status_urls: row.earlier_status_urls,
             accept_partial: row.accept_partial,
             route: row.route.parse()?,
             waits_for: row.waits_for,
@@ -138,8 +153,8 @@ pub async fn insert(db: &mut PgConnection, new: &NewExport<'_>) -> sqlx::Result<
     let parameters = serde_json::Value::Object(new.ask.parameters.clone());
     sqlx::query!(
         "INSERT INTO bulkhead.exports (id, source_id, level, group_id, resource_types, since, parameters, accept_partial,
-                                       same_as, waits_for, status_url, idempotency_key, request_hash)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                                       same_as, waits_for, status_url, idempotency_key, request_hash, lenient)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         new.id,
         new.source_id,
         new.ask.level.as_str(),
@@ -153,6 +168,7 @@ pub async fn insert(db: &mut PgConnection, new: &NewExport<'_>) -> sqlx::Result<
         new.status_url,
         new.idempotency_key,
         new.request_hash,
+        new.ask.lenient,
     )
     .execute(db)
     .await?;
@@ -203,57 +219,55 @@ pub async fn step(db: &mut PgConnection, id: Uuid, from: &[ExportState], to: Exp
     Ok(done.rows_affected() == 1)
 }
 
-/// The intent to ask the server, before it is asked.
-pub async fn set_intent(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE bulkhead.exports SET kick_off_intent_at = clock_timestamp() WHERE id = $1", id).execute(db).await?;
-    Ok(())
-}
-
-/// The server's answer was no: nothing was started, so it may be asked again freely.
-pub async fn clear_intent(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE bulkhead.exports SET kick_off_intent_at = NULL WHERE id = $1", id).execute(db).await?;
-    Ok(())
-}
-
-/// The server's answer to the kick-off: the export is on its way.
-pub async fn set_status_url(db: &mut PgConnection, id: Uuid, status_url: &str) -> sqlx::Result<bool> {
-    let done = sqlx::query!(
-        "UPDATE bulkhead.exports SET status_url = $2, state = 'in_progress' WHERE id = $1 AND state = 'kicking_off' AND status_url IS NULL",
-        id,
-        status_url
-    )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
 /// What one page of the manifest says of the whole export.
 pub struct ManifestPage<'a> {
     pub transaction_time: Option<&'a str>,
     pub expires_at: Option<DateTime<Utc>>,
+    /// The page's own URL.
+    pub url: &'a str,
     /// The next page's URL; none on the last.
     pub next: Option<&'a str>,
+    /// The export has not ended: this page comes again, with more.
+    pub partial: bool,
     pub raw: serde_json::Value,
 }
 
-/// Takes a page of the manifest in: the export downloads from now on.
-pub async fn add_manifest_page(db: &mut PgConnection, id: Uuid, page: &ManifestPage<'_>) -> sqlx::Result<()> {
+/// Takes a page of the manifest in: the export downloads from now on. One that was taken in before changes nothing. `false`: it leads back
+/// to a page before it.
+pub async fn add_manifest_page(db: &mut PgConnection, id: Uuid, page: &ManifestPage<'_>) -> sqlx::Result<bool> {
+    let circle = sqlx::query_scalar!(
+        r#"SELECT $3::text IS NOT NULL AND NOT md5($2)::uuid = ANY(manifest_page_keys)
+                  AND ($2 = $3 OR md5($3)::uuid = ANY(manifest_page_keys)) AS "circle!" FROM bulkhead.exports WHERE id = $1"#,
+        id,
+        page.url,
+        page.next
+    )
+    .fetch_one(&mut *db)
+    .await?;
+    if circle {
+        return Ok(false);
+    }
     sqlx::query!(
         "UPDATE bulkhead.exports
-            SET manifest = CASE WHEN manifest IS NULL THEN $5 ELSE manifest END,
-                manifest_pages = manifest_pages + 1, next_manifest_url = $4, manifest_complete = ($4::text IS NULL),
+            SET manifest = CASE WHEN manifest IS NULL OR $7 THEN $5 ELSE manifest END,
+                manifest_pages = CASE WHEN $7 THEN greatest(manifest_pages, 1) ELSE manifest_pages + 1 END,
+                manifest_page_keys = CASE WHEN $7 THEN manifest_page_keys ELSE array_append(manifest_page_keys, md5($6)::uuid) END,
+                next_manifest_url = CASE WHEN $7 THEN next_manifest_url ELSE $4 END,
+                manifest_complete = ($4::text IS NULL AND NOT $7),
                 transaction_time = coalesce(transaction_time, $2), expires_at = least(expires_at, $3),
                 state = CASE WHEN state = 'in_progress' THEN 'downloading' ELSE state END
-          WHERE id = $1",
+          WHERE id = $1 AND ($7 OR NOT md5($6)::uuid = ANY(manifest_page_keys))",
         id,
         page.transaction_time,
         page.expires_at,
         page.next,
         page.raw,
+        page.url,
+        page.partial,
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Every file is here; what is left is loading.

@@ -24,6 +24,10 @@ pub struct LoadCounts {
     pub rows: i64,
     pub duplicates: i64,
     pub rejects: i64,
+    pub headers: i64,
+    pub left_out: i64,
+    /// Of the rows.
+    pub subsetted: i64,
     /// Of an error file.
     pub outcomes: Option<serde_json::Value>,
 }
@@ -96,7 +100,8 @@ pub async fn store(db: &mut PgConnection, export_id: Uuid, file_id: i64, part: &
          ON CONFLICT (file_id, n) DO UPDATE
             SET blob_key = excluded.blob_key, byte_start = excluded.byte_start, byte_len = excluded.byte_len,
                 first_line = excluded.first_line, physical_lines = excluded.physical_lines, lines = excluded.lines, sha256 = excluded.sha256,
-                state = 'stored', ever_loaded = false, loaded_at = NULL, rows = NULL, duplicates = NULL, rejects = NULL, outcomes = NULL
+                state = 'stored', ever_loaded = false, loaded_at = NULL, rows = NULL, duplicates = NULL, rejects = NULL, outcomes = NULL,
+                headers = 0, left_out = 0, subsetted = 0
          RETURNING id",
         export_id,
         file_id,
@@ -113,18 +118,21 @@ pub async fn store(db: &mut PgConnection, export_id: Uuid, file_id: i64, part: &
     .await
 }
 
-/// It is loaded: `lines = rows + duplicates + rejects`, which the table checks.
+/// It is loaded: `lines = rows + duplicates + rejects + headers + left_out`, which the table checks.
 pub async fn set_loaded(db: &mut PgConnection, id: i64, counts: &LoadCounts) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "UPDATE bulkhead.file_parts
-            SET state = 'loaded', ever_loaded = true, rows = $2, duplicates = $3, rejects = $4, outcomes = $5,
-                loaded_at = clock_timestamp()
+            SET state = 'loaded', ever_loaded = true, rows = $2, duplicates = $3, rejects = $4, outcomes = $5, headers = $6, left_out = $7,
+                subsetted = $8, loaded_at = clock_timestamp()
           WHERE id = $1 AND state = 'stored'",
         id,
         counts.rows,
         counts.duplicates,
         counts.rejects,
         counts.outcomes,
+        counts.headers,
+        counts.left_out,
+        counts.subsetted,
     )
     .execute(db)
     .await?;

@@ -1,6 +1,8 @@
 //! The tables: one table, one file. All SQL is here, in `queue`, or next to the COPY in the worker.
 
 pub mod access_tokens;
+pub mod cool_downs;
+pub mod deletions;
 pub mod export_events;
 pub mod export_files;
 pub mod exports;

@@ -34,6 +34,7 @@ pub async fn take_due(db: &mut PgConnection) -> sqlx::Result<Option<Orphan>> {
           WHERE id = (SELECT id FROM bulkhead.orphan_exports c
                        WHERE released_at IS NULL AND next_try_at <= clock_timestamp() AND attempts < 48
                          AND NOT EXISTS (SELECT FROM bulkhead.exports e WHERE md5(e.status_url) = md5(c.status_url) AND e.status_url = c.status_url)
+                         AND NOT EXISTS (SELECT FROM bulkhead.exports e WHERE e.id = c.export_id AND c.status_url = ANY(e.earlier_status_urls))
                        ORDER BY next_try_at LIMIT 1 FOR UPDATE SKIP LOCKED)
          RETURNING id, source_id, status_url"
     )

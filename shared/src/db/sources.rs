@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::interval;
 use crate::{
-    domain::source::{Auth, Source},
+    domain::source::{Auth, Dialect, Source},
     secrets::{Cipher, Sealed, SecretError},
 };
 
@@ -115,7 +115,7 @@ pub async fn get(db: &PgPool, id: Uuid) -> sqlx::Result<Source> {
 /// Sources by their ids, in no order.
 pub async fn get_many(db: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Source>> {
     let rows = sqlx::query!(
-        r#"SELECT id, base_url, auth, client_id, token_url, algorithm, jwks_url, scope, kick_off_policy, parallel < max_parallel AS "slowed_down!",
+        r#"SELECT id, base_url, auth, client_id, token_url, algorithm, jwks_url, scope, kick_off_policy, dialect, dialect_set, parallel < max_parallel AS "slowed_down!",
                   greatest(extract(epoch FROM paused_until - clock_timestamp())::float8, 0) AS "paused!"
              FROM bulkhead.sources WHERE id = ANY($1)"#,
         ids
@@ -134,11 +134,37 @@ pub async fn get_many(db: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Source>> {
                 jwks_url: row.jwks_url,
                 scope: row.scope,
                 kick_off_policy: row.kick_off_policy.parse()?,
+                dialect: row.dialect.map(|word| word.parse()).transpose()?,
+                dialect_set: row.dialect_set,
                 slowed_down: row.slowed_down,
                 paused: Duration::try_from_secs_f64(row.paused).unwrap_or_default(),
             })
         })
         .collect()
+}
+
+/// How the server wants to be asked, as it turned out. What a person set stays.
+pub async fn learn_dialect(db: impl PgExecutor<'_>, id: Uuid, dialect: Dialect) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.sources SET dialect = $2 WHERE id = $1 AND NOT dialect_set AND dialect IS DISTINCT FROM $2",
+        id,
+        dialect.as_str()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// How the server wants to be asked, as a person says.
+pub async fn set_dialect(db: impl PgExecutor<'_>, id: Uuid, dialect: Dialect) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.sources SET dialect = $2, dialect_set = true WHERE id = $1 AND (dialect IS DISTINCT FROM $2 OR NOT dialect_set)",
+        id,
+        dialect.as_str()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// The server refused a file because it is asked for too much: half as many downloads at once, at least one, and none before

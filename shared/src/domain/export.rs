@@ -73,6 +73,8 @@ pub struct Ask {
     pub since: Option<String>,
     /// The other parameters, the IG's and the vendor's: name -> value or list of values.
     pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// `Prefer: handling=lenient`: the server may ignore parameters that it does not support.
+    pub lenient: bool,
 }
 
 impl Ask {
@@ -98,6 +100,40 @@ impl Ask {
     }
 }
 
+impl Export {
+    /// The types to ask the server for now; empty = all.
+    #[must_use]
+    pub fn types_now(&self) -> &[String] {
+        match &self.split_types {
+            Some(types) => types.get(self.split_at..).unwrap_or_default().get(..1).unwrap_or_default(),
+            None => &self.ask.resource_types,
+        }
+    }
+
+    /// The types that are still to be had, where the server is asked for each by itself.
+    #[must_use]
+    pub fn types_left(&self) -> Option<&[String]> {
+        self.split_types.as_ref().map(|types| types.get(self.split_at..).unwrap_or_default())
+    }
+
+    /// All status URLs that the server has given for it.
+    pub fn status_urls(&self) -> impl Iterator<Item = &str> {
+        self.earlier_status_urls.iter().chain(&self.status_url).map(String::as_str)
+    }
+
+    /// Whether the server is to be asked for another type after this one.
+    #[must_use]
+    pub fn has_more_types(&self) -> bool {
+        self.split_types.as_ref().is_some_and(|types| self.split_at + 1 < types.len())
+    }
+
+    /// Whether the server ignores a parameter, so that we must look at what it left undone.
+    #[must_use]
+    pub fn was_dropped(&self, parameter: &str) -> bool {
+        self.dropped.iter().any(|dropped| dropped == parameter)
+    }
+}
+
 /// The row, as stages and pages read it.
 #[derive(Debug, Clone)]
 pub struct Export {
@@ -116,6 +152,14 @@ pub struct Export {
     pub manifest_complete: bool,
     pub transaction_time: Option<String>,
     pub expires_at: Option<DateTime<Utc>>,
+    /// Parameters that the server does not support and is not sent any more.
+    pub dropped: Vec<String>,
+    /// Asked once for each of these types, one after the other, because there were too many files.
+    pub split_types: Option<Vec<String>>,
+    /// How many of them are done.
+    pub split_at: usize,
+    /// Status URLs of the types before.
+    pub earlier_status_urls: Vec<String>,
     pub findings: Vec<Finding>,
     pub accepted_at: Option<DateTime<Utc>>,
     pub released_at: Option<DateTime<Utc>>,

@@ -24,6 +24,8 @@ words! {
         Unreachable = "unreachable",
         /// A crash between the server's answer and our commit, and the source must not be asked twice.
         KickOffUncertain = "kick_off_uncertain",
+        /// A limit of ours was met: the detail names its setting.
+        Limit = "limit",
         /// Not every row arrived.
         Incomplete = "incomplete",
         /// Ours: a bug, a broken disk.

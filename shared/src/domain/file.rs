@@ -44,6 +44,8 @@ pub struct ExportFile {
     pub lines: i64,
     pub error: Option<String>,
     pub etag: Option<String>,
+    /// The manifest page that lists it; fetched again when its links are too old.
+    pub manifest_url: Option<String>,
 }
 
 /// Where a part stands in its file and what came of it. Bytes and lines are counted uncompressed, from 0.

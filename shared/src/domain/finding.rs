@@ -29,6 +29,16 @@ words! {
         MembersLeftOut = "members_left_out",
         /// A page of a search has entries without a resource.
         EmptyEntries = "empty_entries",
+        /// The server does not support a parameter; it was left out.
+        ParameterDropped = "parameter_dropped",
+        /// Too many files: the server was asked for each type by itself.
+        SplitByType = "split_by_type",
+        /// The server exports nothing of a type.
+        NotExported = "not_exported",
+        /// Resources that were not asked for and came all the same.
+        LeftOut = "left_out",
+        /// The resources say themselves that parts of them are left out.
+        Subsetted = "subsetted",
     }
 }
 

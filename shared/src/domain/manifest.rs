@@ -158,6 +158,9 @@ const SIGNATURES: &[&str] = &[
     "ske",
     "sks",
     "skv",
+    "until",
+    "exp",
+    "token",
 ];
 
 /// The URL without its signature.
@@ -182,6 +185,8 @@ pub fn url_key(url: &Url) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn from() -> Url {
@@ -230,5 +235,71 @@ mod tests {
     fn an_error_tells_the_place_but_not_the_content() {
         let error = Manifest::read(br#"{"output":"Jane Doe"}"#, &from()).unwrap_err().to_string();
         assert!(!error.contains("Jane"), "{error}");
+    }
+
+    /// Any JSON, three levels deep.
+    fn json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(serde_json::Value::from),
+            any::<i64>().prop_map(serde_json::Value::from),
+            any::<f64>().prop_map(serde_json::Value::from),
+            ".{0,20}".prop_map(serde_json::Value::from),
+            "(https?://h)?/[a-z0-9?=&%./]{0,20}".prop_map(serde_json::Value::from),
+        ];
+        let names = prop_oneof![
+            "[a-z]{1,8}",
+            Just("url".to_owned()),
+            Just("type".to_owned()),
+            Just("count".to_owned()),
+            Just("relation".to_owned())
+        ];
+        leaf.prop_recursive(3, 40, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(serde_json::Value::from),
+                prop::collection::hash_map(names.clone(), inner, 0..6).prop_map(|members| members.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Manifest::read(&bytes, &from());
+        }
+
+        #[test]
+        fn any_values_in_a_manifests_members_are_read_or_refused(
+            members in prop::collection::hash_map(
+                prop::sample::select(vec!["transactionTime", "requiresAccessToken", "output", "deleted", "error", "outcome", "link"]), json(), 0..7),
+        ) {
+            let text = serde_json::to_vec(&members).unwrap();
+            if let Ok(page) = Manifest::read(&text, &from()) {
+                // Each file can be told from each other one.
+                let keys: HashSet<&str> = page.files.iter().map(|file| file.url_key.as_str()).collect();
+                let urls: HashSet<&str> = page.files.iter().map(|file| file.url.as_str()).collect();
+                prop_assert!(keys.len() <= urls.len());
+                prop_assert!(page.files.iter().all(|file| file.count.is_none_or(|count| count != i64::MIN)));
+            }
+        }
+
+        #[test]
+        fn a_manifest_comes_out_as_it_went_in(
+            files in prop::collection::vec(("[A-Z][a-z]{3,9}", "[a-z0-9]{1,12}", prop::option::of(0..1_000_000_i64)), 0..20),
+            token in any::<bool>(),
+        ) {
+            let output: Vec<_> = files.iter().map(|(kind, name, count)| serde_json::json!({"type": kind, "url": name, "count": count})).collect();
+            let text = serde_json::json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": token, "output": output}).to_string();
+            let page = Manifest::read(text.as_bytes(), &from()).unwrap();
+            prop_assert_eq!(page.files.len(), files.len());
+            for (file, (kind, name, count)) in page.files.iter().zip(&files) {
+                prop_assert_eq!(file.resource_type.as_ref(), Some(kind));
+                prop_assert!(file.url.path().ends_with(name.as_str()));
+                prop_assert_eq!(file.count, *count);
+                prop_assert_eq!(file.requires_token, Some(token));
+            }
+        }
     }
 }

@@ -163,6 +163,38 @@ pub fn is_type_name(word: &str) -> bool {
     word.len() <= 64 && word.starts_with(|c: char| c.is_ascii_uppercase()) && word.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
+/// Conformance, definitions and messages: no server exports them, although many list them among what they have.
+const NOT_DATA: &[&str] = &[
+    "Binary",
+    "Bundle",
+    "CapabilityStatement",
+    "CodeSystem",
+    "CompartmentDefinition",
+    "ConceptMap",
+    "GraphDefinition",
+    "ImplementationGuide",
+    "MessageDefinition",
+    "MessageHeader",
+    "NamingSystem",
+    "OperationDefinition",
+    "OperationOutcome",
+    "Parameters",
+    "SearchParameter",
+    "StructureDefinition",
+    "StructureMap",
+    "Subscription",
+    "TerminologyCapabilities",
+    "TestReport",
+    "TestScript",
+    "ValueSet",
+];
+
+/// Whether a server that says it has resources of a type may be asked to export them.
+#[must_use]
+pub fn may_be_exported(resource_type: &str) -> bool {
+    is_type_name(resource_type) && !NOT_DATA.contains(&resource_type)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

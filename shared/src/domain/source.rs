@@ -25,6 +25,42 @@ words! {
     }
 }
 
+words! {
+    /// How the parameters of a kick-off are sent: servers of IG 1.x to 3.x mostly want GET and commas, those of 4.x POST and no commas
+    /// (Bulk Data IG, "Kick-off Request").
+    pub enum Dialect {
+        GetComma = "get_comma",
+        GetRepeat = "get_repeat",
+        PostComma = "post_comma",
+        PostRepeat = "post_repeat",
+    }
+}
+
+impl Dialect {
+    /// With a `Parameters` body.
+    #[must_use]
+    pub const fn is_post(self) -> bool {
+        matches!(self, Self::PostComma | Self::PostRepeat)
+    }
+
+    /// Several values in one parameter, joined.
+    #[must_use]
+    pub const fn joins(self) -> bool {
+        matches!(self, Self::GetComma | Self::PostComma)
+    }
+
+    /// The same method, lists written the other way.
+    #[must_use]
+    pub const fn other_lists(self) -> Self {
+        match self {
+            Self::GetComma => Self::GetRepeat,
+            Self::GetRepeat => Self::GetComma,
+            Self::PostComma => Self::PostRepeat,
+            Self::PostRepeat => Self::PostComma,
+        }
+    }
+}
+
 /// The row. The secret stays sealed until a worker needs it.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -38,6 +74,9 @@ pub struct Source {
     pub jwks_url: Option<String>,
     pub scope: Option<String>,
     pub kick_off_policy: KickOffPolicy,
+    /// Learned, or set by a person.
+    pub dialect: Option<Dialect>,
+    pub dialect_set: bool,
     /// Fewer downloads at once than it may have: the server asked to slow down.
     pub slowed_down: bool,
     /// How long no file is asked for; zero when it is not paused.

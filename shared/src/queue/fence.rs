@@ -4,7 +4,10 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{
-    db::export_events::{self, EventLevel, Teller},
+    db::{
+        export_events::{self, EventLevel, Teller},
+        exports,
+    },
     domain::export::ExportState,
 };
 
@@ -144,8 +147,10 @@ impl Fenced<'_> {
         export_events::tell(self.db, self.fence.claim.export_id, &teller, level, message).await
     }
 
-    /// Adds `finish` when nothing is left to download or load.
-    pub(super) async fn fan_in(&mut self) -> sqlx::Result<()> {
+    /// Is the export loading now, is it time to finish? Adds `finish` when nothing is left to ask for, to download or to load.
+    pub async fn settle(&mut self) -> sqlx::Result<()> {
+        let export_id = self.export_id();
+        exports::step_to_loading(self.db(), export_id).await?;
         enqueue::fan_in(self.db, self.fence.claim.export_id, self.fence.max_attempts).await
     }
 }

@@ -242,9 +242,7 @@ async fn fail(tx: &mut Fenced<'_>, failure: &Failure, findings: Option<&[Finding
 pub(super) async fn hand_on(tx: &mut Fenced<'_>) -> Result<(), FinishError> {
     let kind = tx.claim().kind;
     if kind.is_for_a_file() || matches!(kind, StageKind::Poll | StageKind::Members) {
-        let export_id = tx.export_id();
-        exports::step_to_loading(tx.db(), export_id).await?;
-        tx.fan_in().await?;
+        tx.settle().await?;
     }
     Ok(())
 }

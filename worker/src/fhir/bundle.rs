@@ -246,7 +246,7 @@ mod tests {
         let mut cases = 0;
         let mut try_it = |body: &[u8]| {
             if let Ok(page) = Page::read(body, &from(), "Observation", &mut Seen::default()) {
-                let lines = page.lines.iter().filter(|byte| **byte == b'\n').count();
+                let lines = page.lines.split_inclusive(|byte| *byte == b'\n').count();
                 assert_eq!(i64::try_from(lines).unwrap(), page.count, "a resource is a line");
             }
             cases += 1;

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bulkhead_shared::{
-    config::HttpSettings,
+    config::{HttpSettings, LimitSettings},
     domain::{
         failure::Reason,
         outgoing::{OutgoingRules, is_forbidden, without_query},
@@ -18,7 +18,8 @@ use reqwest::{
     redirect::Policy,
 };
 
-const MAX_REDIRECTS: usize = 10;
+use crate::limits;
+
 /// A manifest of a million files is smaller.
 pub const MANIFEST_BODY: usize = 256 << 20;
 /// What a server may send ahead of one download over HTTP/2, in bytes. On a link of 100 ms that is 10 MB a second, packed, and
@@ -37,6 +38,7 @@ pub struct Http {
     client: Client,
     rules: OutgoingRules,
     read_timeout: Duration,
+    redirects: usize,
 }
 
 /// A request that can be sent again: over a redirect, or with a new token.
@@ -90,7 +92,7 @@ impl Ask {
 impl Http {
     /// Follows the operator's time-outs; honours HTTPS_PROXY and NO_PROXY.
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
-    pub fn new(settings: &HttpSettings, rules: OutgoingRules) -> anyhow::Result<Self> {
+    pub fn new(settings: &HttpSettings, limits: &LimitSettings, rules: OutgoingRules) -> anyhow::Result<Self> {
         let client = Client::builder()
             .redirect(Policy::none())
             .connect_timeout(settings.http_timeout_connect)
@@ -99,18 +101,24 @@ impl Http {
             .tcp_nodelay(true)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_max_header_list_size(limits.limit_header_bytes)
             .gzip(false)
             .dns_resolver(Arc::new(CheckedDns))
             .user_agent(concat!("Bulkhead/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, rules, read_timeout: settings.http_timeout_read })
+        Ok(Self { client, rules, read_timeout: settings.http_timeout_read, redirects: limits.limit_redirects })
+    }
+
+    /// How long a server may be silent.
+    pub fn read_timeout(&self) -> Duration {
+        self.read_timeout
     }
 
     /// Sends a request and follows its redirects.
     pub async fn send(&self, ask: &Ask) -> Result<Response, StageError> {
         let mut url = ask.url.clone();
         let mut token = ask.token.as_deref();
-        for _ in 0..=MAX_REDIRECTS {
+        for _ in 0..=self.redirects {
             self.rules.check(&url).map_err(|refused| {
                 StageError::Fail(Trouble::new(
                     Reason::Refused,
@@ -155,11 +163,7 @@ impl Http {
             }
             url = next;
         }
-        Err(StageError::Fail(Trouble::new(
-            Reason::Refused,
-            format!("{} redirects in a circle.", without_query(ask.url.as_str())),
-            "check fhir_server_url",
-        )))
+        Err(limits::met(format!("{} redirects again and again", without_query(ask.url.as_str())), "LIMIT_REDIRECTS"))
     }
 
     /// A whole body of bounded size.

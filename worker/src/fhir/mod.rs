@@ -3,8 +3,10 @@
 pub mod answer;
 pub mod auth;
 pub mod bundle;
-pub mod capability;
+pub mod capabilities;
+pub mod dialect;
 pub mod group;
 pub mod http;
 pub mod outcome;
 pub mod retry_after;
+pub mod searchable;

@@ -19,6 +19,11 @@ pub struct Issue {
     diagnostics: Option<String>,
     #[serde(default)]
     details: Option<Details>,
+    /// FHIRPath of what is wrong; HTTP servers name parameters so, too.
+    #[serde(default)]
+    expression: Vec<String>,
+    #[serde(default)]
+    location: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -60,9 +65,25 @@ impl OperationOutcome {
         self.issue.iter().any(|issue| TRANSIENT.contains(&issue.code.as_str()) || (status >= 500 && issue.code == "exception"))
     }
 
+    /// Everything it says, for a look at the names in it.
+    pub fn all_words(&self) -> String {
+        let mut words: Vec<&str> = Vec::new();
+        for issue in &self.issue {
+            words.extend(issue.diagnostics.as_deref());
+            words.extend(issue.details.as_ref().and_then(|details| details.text.as_deref()));
+            words.extend(issue.expression.iter().chain(&issue.location).map(String::as_str));
+        }
+        words.join(" ")
+    }
+
+    /// The server allows one export of a Group in a while ("requested this Group too recently").
+    pub fn is_too_recent(&self) -> bool {
+        self.all_words().to_ascii_lowercase().contains("too recently")
+    }
+
     /// Too many files or too large: a matter for another way of asking.
     pub fn is_too_many_files(&self) -> bool {
-        self.text().to_ascii_lowercase().contains("too many files")
+        self.all_words().to_ascii_lowercase().contains("too many files")
     }
 }
 
@@ -76,4 +97,55 @@ pub fn shorten(text: &str) -> String {
         return line;
     }
     line.chars().take(LONGEST).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn its_words_are_told_apart() {
+        let of = |issue: Value| {
+            OperationOutcome::read(json!({"resourceType": "OperationOutcome", "issue": [issue]}).to_string().as_bytes()).unwrap()
+        };
+        assert!(of(json!({"diagnostics": "Client requested this Group too recently"})).is_too_recent());
+        assert!(of(json!({"details": {"text": "Too many files"}, "diagnostics": "x"})).is_too_many_files());
+        assert!(of(json!({"code": "throttled"})).is_transient(400));
+        assert!(of(json!({"code": "exception"})).is_transient(500) && !of(json!({"code": "exception"})).is_transient(400));
+        assert!(of(json!({"expression": ["_since"], "location": ["http._type"]})).all_words().contains("_since http._type"));
+        assert!(OperationOutcome::read(b"<html>").is_none());
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,400}".prop_map(Value::from),
+            prop::collection::vec(".{0,20}", 0..4).prop_map(Value::from),
+            ".{0,50}".prop_map(|text| json!({"text": text})),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn any_outcome_has_short_words_on_one_line(
+            members in prop::collection::hash_map(
+                prop::sample::select(vec!["severity", "code", "diagnostics", "details", "expression", "location"]), value(), 0..6),
+            bytes in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let _ = OperationOutcome::read(&bytes);
+            let text = json!({"resourceType": "OperationOutcome", "issue": [members]}).to_string();
+            if let Some(outcome) = OperationOutcome::read(text.as_bytes()) {
+                let words = outcome.text();
+                prop_assert!(words.chars().count() <= 3 * 302 && !words.chars().any(char::is_control), "{words:?}");
+                outcome.all_words();
+            }
+        }
+    }
 }

@@ -94,16 +94,25 @@ async fn merge(db: &mut PgConnection, table: Table) -> sqlx::Result<i64> {
     let sql = format!(
         "WITH merged AS (
              INSERT INTO fhir.{name} AS present ({columns})
-             SELECT {columns} FROM (SELECT DISTINCT ON ({key}) * FROM {staging} ORDER BY {key}, last_updated DESC NULLS LAST, line DESC) newest
+             SELECT {columns} FROM (SELECT DISTINCT ON ({key}) * FROM {staging} ORDER BY {key}, {subsetted}, last_updated DESC NULLS LAST, line DESC) newest
              ON CONFLICT ({key}) DO UPDATE SET {sets}
-              WHERE present.last_updated IS NULL OR excluded.last_updated >= present.last_updated
+              WHERE ({present}) > ({excluded}) OR (({present}) = ({excluded})
+                AND (present.last_updated IS NULL OR excluded.last_updated >= present.last_updated))
              RETURNING present.xmax = 0 AS is_new)
          SELECT count(*) FILTER (WHERE is_new) FROM merged",
         name = table.name,
         staging = staging(table),
-        sets = updates.join(", ")
+        sets = updates.join(", "),
+        subsetted = subsetted("resource"),
+        present = subsetted("present.resource"),
+        excluded = subsetted("excluded.resource"),
     );
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(db).await
+}
+
+/// Whether a resource is not whole (FHIR R4, "Summary"): it never replaces one that is.
+fn subsetted(resource: &str) -> String {
+    format!("coalesce({resource} #> '{{meta,tag}}' @> '[{{\"code\":\"SUBSETTED\"}}]', false)")
 }
 
 /// Postgres refused the data, not the statement: data exceptions, program limits. Its message may quote the data, so

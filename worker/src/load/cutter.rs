@@ -8,8 +8,6 @@ const SMALLEST_PART: usize = 8 << 20;
 const DOUBLINGS: i32 = 3;
 /// What is let out at once.
 const PIECE: usize = 1 << 20;
-/// A line beyond this is no FHIR resource; its file fails.
-pub const LONGEST_LINE: usize = 64 << 20;
 
 /// A place between two parts. All counts are from the beginning of the file, uncompressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,14 +43,17 @@ pub struct Part {
 
 /// A line that is longer than any resource.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line} is longer than {} MiB", LONGEST_LINE >> 20)]
+#[error("line {line} is longer than {longest} bytes")]
 pub struct LineTooLong {
     line: i64,
+    longest: usize,
 }
 
 /// Holds what was read and not let out.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cutter {
+    /// A line beyond this is no FHIR resource; its file fails.
+    longest_line: usize,
     pending: Vec<u8>,
     /// Bytes of `pending` known to hold no newline.
     searched: usize,
@@ -71,9 +72,9 @@ struct Progress {
 }
 
 impl Cutter {
-    /// Goes on where the stored parts end.
-    pub fn resume(cut: Cut) -> Self {
-        Self { cut, ..Self::default() }
+    /// Begins at the beginning, or goes on where the stored parts end.
+    pub fn at(cut: Cut, longest_line: usize) -> Self {
+        Self { longest_line, pending: Vec::new(), searched: 0, cut, part: Progress::default() }
     }
 
     /// Where the part at hand begins.
@@ -128,8 +129,8 @@ impl Cutter {
     }
 
     fn check_length(&self) -> Result<(), LineTooLong> {
-        if self.pending.len() > LONGEST_LINE {
-            return Err(LineTooLong { line: self.cut.first_line + self.part.physical_lines + 1 });
+        if self.pending.len() > self.longest_line {
+            return Err(LineTooLong { line: self.cut.first_line + self.part.physical_lines + 1, longest: self.longest_line });
         }
         Ok(())
     }
@@ -177,11 +178,13 @@ fn count(piece: &[u8]) -> (i64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
+
+    use super::{super::lines::Lines, *};
 
     /// The parts of a stream that comes in chunks of `size`.
     fn cut_up(input: &[u8], size: usize, borders: &[usize]) -> (Vec<(Vec<u8>, Part)>, Cut) {
-        let mut cutter = Cutter::default();
+        let mut cutter = Cutter::at(Cut::default(), 64 << 20);
         let (mut parts, mut open) = (Vec::new(), Vec::new());
         let mut take = |step: Step| match step {
             Step::Piece(piece) => open.extend_from_slice(&piece),
@@ -238,5 +241,36 @@ mod tests {
             again.iter().map(|(_, part)| part.byte_len).collect::<Vec<_>>(),
             parts.iter().map(|(_, part)| part.byte_len).collect::<Vec<_>>()
         );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+        /// The cutter counts while downloading, the lines' reader while loading: they must agree on every byte.
+        #[test]
+        fn what_is_cut_is_what_is_read(
+            pieces in prop::collection::vec(prop_oneof![
+                Just(b"\n".to_vec()), Just(b"\r\n".to_vec()), Just(b"\xEF\xBB\xBF".to_vec()), Just(b" ".to_vec()),
+                prop::collection::vec(any::<u8>(), 0..40), Just(br#"{"resourceType":"Patient","id":"1"}"#.to_vec()),
+            ], 0..30),
+            size in 1..100_usize,
+            borders in prop::collection::vec(0..60_usize, 0..8),
+        ) {
+            let input = pieces.concat();
+            let (parts, end) = cut_up(&input, size, &borders);
+            prop_assert_eq!(parts.iter().flat_map(|(text, _)| text.clone()).collect::<Vec<_>>(), input);
+            let mut total = 0;
+            for (text, part) in &parts {
+                let mut lines = Lines::of(&text[..]);
+                let mut read = 0;
+                while lines.next_line().unwrap().is_some() {
+                    read += 1;
+                }
+                prop_assert_eq!(read, part.lines);
+                prop_assert_eq!(lines.sha256(), part.sha256.clone());
+                total += read;
+            }
+            prop_assert_eq!(total, end.lines);
+        }
     }
 }

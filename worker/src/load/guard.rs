@@ -136,6 +136,8 @@ fn hex(text: &[u8], at: usize) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn reason(line: &[u8]) -> Option<String> {
@@ -173,6 +175,27 @@ mod tests {
             let reason = reason(line).unwrap_or_default();
             assert!(reason.contains(expected), "{reason:?} should say {expected:?}");
             assert!(!reason.contains("Jane"), "{reason:?} shows content");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn what_passes_is_json_with_an_id_and_what_does_not_is_told_in_one_line(
+            bytes in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..80),
+                ".{0,60}".prop_map(|text| format!(r#"{{"resourceType":"Patient","id":"a","x":"{text}"}}"#).into_bytes()),
+                r#"[\\"u0-9a-fdD{}:,\[\] ]{0,40}"#.prop_map(|text| format!(r#"{{"resourceType":"Patient","id":"a","x":"{text}"}}"#).into_bytes()),
+            ],
+        ) {
+            match check(&bytes, Some("Patient")) {
+                Ok(fields) => {
+                    prop_assert!(!fields.id.is_empty());
+                    prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok());
+                }
+                Err(reason) => prop_assert!(reason.len() < 100 && !reason.contains('\n'), "{reason:?}"),
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{
     chunk::{self, Chunk},
     guard::{self, Row},
     lines::Lines,
+    sieve::{Sieve, Sieved},
     table::{Encoder, Table},
 };
 
@@ -34,8 +35,17 @@ pub struct Plan {
     pub part: FilePart,
     /// The resource type that the manifest says.
     pub expected_type: Option<String>,
+    /// What is no row although it is read.
+    pub sieve: Sieve,
     /// Rows for a staging table, with their line in front.
     pub staged: bool,
+}
+
+/// What a part turned out to be, when all of it was read.
+#[derive(Debug, Default)]
+pub struct PartRead {
+    pub sha256: Vec<u8>,
+    pub sieved: Sieved,
 }
 
 /// Ready for the database.
@@ -49,7 +59,7 @@ pub enum Prepared {
 /// A part that is being prepared.
 pub struct Preparation {
     pub ready: Receiver<Prepared>,
-    thread: JoinHandle<io::Result<Vec<u8>>>,
+    thread: JoinHandle<io::Result<PartRead>>,
 }
 
 impl Preparation {
@@ -61,8 +71,8 @@ impl Preparation {
         Self { ready, thread }
     }
 
-    /// SHA-256 of the part, after the last of it was received; `None` for a blob that cannot even be unpacked.
-    pub async fn sha256(self) -> io::Result<Option<Vec<u8>>> {
+    /// What it was, after the last of it was received; `None` for a blob that cannot even be unpacked.
+    pub async fn end(self) -> io::Result<Option<PartRead>> {
         drop(self.ready);
         read(self.thread).await
     }
@@ -102,7 +112,7 @@ fn gone() -> io::Error {
     io::ErrorKind::BrokenPipe.into()
 }
 
-fn prepare(blob: Box<dyn Read + Send>, plan: &Plan, buffers: &Buffers, hand: &Hand) -> io::Result<Vec<u8>> {
+fn prepare(blob: Box<dyn Read + Send>, plan: &Plan, buffers: &Buffers, hand: &Hand) -> io::Result<PartRead> {
     let encoder = Encoder::new(plan.export_id, plan.part.id, plan.staged);
     let mut lines = Lines::of(blob);
     let mut chunks: BTreeMap<Table, Chunk> = BTreeMap::new();
@@ -110,9 +120,15 @@ fn prepare(blob: Box<dyn Read + Send>, plan: &Plan, buffers: &Buffers, hand: &Ha
     let mut most = FIRST_CHUNK;
     let mut rejected = Vec::new();
     let mut rejected_bytes = 0;
+    let mut sieved = Sieved::default();
+    let expected_type = plan.expected_type.as_deref().filter(|_| !plan.sieve.organized);
     while let Some(line) = lines.next_line()? {
+        if sieved.is_header(&plan.sieve, line.text) {
+            continue;
+        }
         let (number, byte_start) = (plan.part.first_line + line.number + 1, plan.part.byte_start + line.byte);
-        match guard::check(line.text, plan.expected_type.as_deref()) {
+        match guard::check(line.text, expected_type) {
+            Ok(fields) if sieved.holds_back(&plan.sieve, &fields) => {}
             Ok(fields) => {
                 let table = Table::of(&fields.resource_type);
                 let chunk = chunks.entry(table).or_insert_with(|| Chunk::of(table, buffers));
@@ -138,7 +154,7 @@ fn prepare(blob: Box<dyn Read + Send>, plan: &Plan, buffers: &Buffers, hand: &Ha
     if !rejected.is_empty() {
         hand.over(Prepared::Rejected(rejected))?;
     }
-    Ok(lines.sha256())
+    Ok(PartRead { sha256: lines.sha256(), sieved })
 }
 
 fn hand_over(chunks: BTreeMap<Table, Chunk>, hand: &Hand) -> io::Result<()> {

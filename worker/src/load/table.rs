@@ -218,7 +218,7 @@ fn last_updated(fields: &Fields<'_>) -> Option<DateTime<Utc>> {
 }
 
 /// A FHIR date or dateTime; a partial one stands for its first moment, without a zone it is UTC.
-fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
+pub fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Some(instant.to_utc());
     }

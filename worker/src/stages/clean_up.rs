@@ -25,7 +25,7 @@ impl Stage for CleanUp {
             let rows = work.wipe().await?;
             tracing::info!(rows, "the export is deleted");
             let export = &work.export;
-            let unreleased = export.status_url.clone().filter(|_| export.released_at.is_none());
+            let unreleased = if export.released_at.is_none() { export.status_urls().map(str::to_owned).collect() } else { Vec::new() };
             return Ok(Outcome::Done(Box::new(Deleted { source_id: work.source.id, unreleased })));
         }
         // Failed, and retried since: its files are needed.
@@ -39,8 +39,8 @@ impl Stage for CleanUp {
 
 struct Deleted {
     source_id: Uuid,
-    /// A status URL that its server was not told to forget, as far as was known.
-    unreleased: Option<String>,
+    /// Status URLs that their server was not told to forget, as far as was known.
+    unreleased: Vec<String>,
 }
 
 #[async_trait]
@@ -48,7 +48,7 @@ impl Tail for Deleted {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
         // Its release goes with the export, wherever that stands: housekeeping lets the server's export go.
-        if let Some(status_url) = &self.unreleased {
+        for status_url in &self.unreleased {
             orphan_exports::add(tx.db(), self.source_id, id, status_url).await?;
         }
         exports::delete(tx.db(), id).await?;

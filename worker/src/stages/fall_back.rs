@@ -17,6 +17,9 @@ use crate::{fhir::answer::Refusal, work::Work};
 /// What the finding says after the reason.
 const GOES_ON: &str = " It is read by FHIR search instead; what was deleted at the server does not show that way.";
 
+/// In the guide's words.
+pub const TOO_MANY_FILES: &str = "Bulk export reported error: Too many files.";
+
 /// The export goes on by search. `why`: one sentence, for people.
 pub fn to_search(why: impl Into<String>) -> Outcome {
     Outcome::Done(Box::new(ToSearch { why: why.into() }))
@@ -29,7 +32,8 @@ pub fn is_decided(work: &Work) -> bool {
 
 /// The way on, if the server has no $export for this (or cannot make this one) and what was to be exported can be read.
 pub async fn instead(work: &Work, refusal: &Refusal) -> Result<Option<Outcome>, StageError> {
-    if !has_no_export(&work.export, refusal) {
+    // One type of several is no matter of the whole export.
+    if work.export.split_types.is_some() || !has_no_export(&work.export, refusal) {
         return Ok(None);
     }
     let url = match (work.export.ask.level, &work.export.ask.group_id) {
@@ -57,9 +61,11 @@ fn has_no_export(export: &Export, refusal: &Refusal) -> bool {
 }
 
 /// Why an export was to go on by search, as its finding says.
-pub fn why(export: &Export) -> &str {
-    let finding = export.findings.iter().find(|finding| finding.kind == FindingKind::SearchedInstead);
-    finding.and_then(|finding| finding.message.split_once(GOES_ON)).map_or("There is no bulk export to be had.", |(why, _)| why)
+pub async fn why(work: &Work) -> Result<String, StageError> {
+    let findings = work.early_findings().await?;
+    let finding = findings.iter().find(|finding| finding.kind == FindingKind::SearchedInstead);
+    let why = finding.and_then(|finding| finding.message.split_once(GOES_ON)).map(|(why, _)| why.to_owned());
+    Ok(why.unwrap_or_else(|| "There is no bulk export to be had.".to_owned()))
 }
 
 /// The route changes, and the members are next.
@@ -76,7 +82,7 @@ impl Tail for ToSearch {
             tx.tell(EventLevel::Warning, &message).await?;
             let finding =
                 Finding { severity: Severity::Warning, kind: FindingKind::SearchedInstead, resource_type: None, file: None, message };
-            exports::note(tx.db(), id, &[finding]).await?;
+            exports::add_finding(tx.db(), id, &finding).await?;
         }
         // A second run of the stage that decided, after the members were read: nothing is left to do.
         if exports::get(tx.db(), id).await?.is_some_and(|export| !export.manifest_complete) {

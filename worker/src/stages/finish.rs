@@ -45,7 +45,7 @@ impl Tail for Verdict {
         if files.iter().any(|file| file.state == "pending") || exports::has_live_data_stages(tx.db(), id).await? {
             return Ok(Written::Done);
         }
-        let mut findings = exports::noted(tx.db(), id).await?;
+        let mut findings = exports::early_findings(&mut *tx.db(), id).await?;
         findings.extend(files.iter().flat_map(findings_of));
         let gaps: Vec<&Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
         if !gaps.is_empty() && !self.accepted {
@@ -84,7 +84,9 @@ fn findings_of(file: &FileTotals) -> Vec<Finding> {
         let message = format!("{name} file {}: {} of its {} lines are loaded.", file.n, file.loaded_lines, file.lines);
         findings.push(finding(Severity::Error, FindingKind::FileFailed, message));
     }
-    if let Some(expected) = file.expected_count.filter(|expected| *expected != file.lines && file.state != "failed") {
+    // A server may or may not count the headers of an organized file.
+    let fits = |expected: &i64| *expected == file.lines || *expected == file.lines - file.headers;
+    if let Some(expected) = file.expected_count.filter(|expected| !fits(expected) && file.state != "failed") {
         let message = format!("{name} file {} holds {} resources, the server announced {expected}.", file.n, file.lines);
         findings.push(finding(Severity::Error, FindingKind::CountMismatch, message));
     }
@@ -100,8 +102,19 @@ fn findings_of(file: &FileTotals) -> Vec<Finding> {
             format!("{name} file {}: resources that were there already: {}; the newer version of each was kept.", file.n, file.duplicates);
         findings.push(finding(Severity::Warning, FindingKind::Duplicates, message));
     }
+    if file.left_out > 0 {
+        let message = format!(
+            "{name} file {}: resources that were not asked for, by a parameter that the server does not support, and were left out: {}.",
+            file.n, file.left_out
+        );
+        findings.push(finding(Severity::Warning, FindingKind::LeftOut, message));
+    }
+    if file.subsetted > 0 {
+        let message = format!("{name} file {}: resources of which the server left parts out (SUBSETTED): {}.", file.n, file.subsetted);
+        findings.push(finding(Severity::Warning, FindingKind::Subsetted, message));
+    }
     if file.kind == "deleted" && file.lines > 0 {
-        let message = format!("The server lists deletions ({} bundles); they are not applied.", file.lines);
+        let message = format!("The server lists {} deletions; deletions has them, they are not applied.", file.deletions);
         findings.push(finding(Severity::Warning, FindingKind::DeletionsNotApplied, message));
     }
     findings.extend(outcomes_of(file));

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bulkhead_shared::{
     blob::BlobError,
     db::{
+        self,
         export_events::EventLevel,
         fhir,
         file_parts::{self, LoadCounts},
@@ -23,9 +24,11 @@ use super::{Nothing, Stage, download::read_again};
 use crate::{
     load::{
         careful,
-        fast::{self, Added},
+        deletions::{self, Listed},
+        fast::{self, Added, count},
         outcomes,
-        prepare::{self, Plan, Preparation},
+        prepare::{self, PartRead, Plan, Preparation},
+        sieve::{Sieve, Sieved},
     },
     work::Work,
 };
@@ -39,8 +42,10 @@ impl Stage for Load {
         if part.state == PartState::Loaded {
             return Ok(Outcome::Done(Box::new(Nothing)));
         }
-        if file.kind != FileKind::Output {
-            return read_only(work, part, file).await;
+        match file.kind {
+            FileKind::Output => {}
+            FileKind::Error => return outcomes(work, part, file).await,
+            FileKind::Deleted => return deletions(work, part, file).await,
         }
         let mut db = work.load_connection().await?;
         end_earlier_claims(&mut db, work).await?;
@@ -49,12 +54,8 @@ impl Stage for Load {
             None => attempt(&mut db, work, part, file, Way::Careful).await?,
         };
         match loaded {
-            Some(Loaded { sha256, added }) if sha256.as_ref() == Some(&part.sha256) => {
-                if added.lines != part.lines {
-                    return Err(miscounted(part, &added));
-                }
-                let duplicates = added.lines - added.rows - added.rejects;
-                let counts = LoadCounts { rows: added.rows, duplicates, rejects: added.rejects, outcomes: None };
+            Some(Loaded { added, read: Some(read) }) if read.sha256 == part.sha256 => {
+                let counts = counts(part, &added, read.sieved)?;
                 Ok(Outcome::DoneIn(Box::new(db), Box::new(Counted { part_id: part.id, counts })))
             }
             // The blob is not what was stored.
@@ -73,8 +74,8 @@ enum Way {
 /// What is in the open transaction.
 struct Loaded {
     added: Added,
-    /// Of what was read; `None` if it could not be unpacked.
-    sha256: Option<Vec<u8>>,
+    /// What was read; `None` if it could not be unpacked.
+    read: Option<PartRead>,
 }
 
 /// A paused process in the middle of its COPY holds keys that ours would wait for, and nothing but this reaches it.
@@ -101,13 +102,14 @@ async fn fast_way(db: &mut PgConnection, work: &Work, part: &FilePart, file: &Ex
 
 /// Loads the part; the transaction stays open. `None`: the blob is gone, or the fast way was refused.
 async fn attempt(db: &mut PgConnection, work: &Work, part: &FilePart, file: &ExportFile, way: Way) -> Result<Option<Loaded>, StageError> {
-    let blob = match work.blobs().open(&part.blob_key).await {
-        Ok(blob) => blob,
-        Err(BlobError::Missing) => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
+    let Some(blob) = open(work, part).await? else { return Ok(None) };
+    let plan = Plan {
+        export_id: work.export.id,
+        part: part.clone(),
+        expected_type: file.resource_type.clone(),
+        sieve: Sieve::of(&work.export),
+        staged: way == Way::Careful,
     };
-    let plan =
-        Plan { export_id: work.export.id, part: part.clone(), expected_type: file.resource_type.clone(), staged: way == Way::Careful };
     let mut preparation = Preparation::start(blob, plan, work.buffers());
     begin(db, work, part).await?;
     let added = match way {
@@ -115,8 +117,8 @@ async fn attempt(db: &mut PgConnection, work: &Work, part: &FilePart, file: &Exp
         Way::Careful => Some(careful::load(db, &mut preparation, work.export.id, part.id).await?),
     };
     let Some(added) = added else { return Ok(None) };
-    let sha256 = preparation.sha256().await.map_err(unreadable)?;
-    Ok(Some(Loaded { added, sha256 }))
+    let read = preparation.end().await.map_err(unreadable)?;
+    Ok(Some(Loaded { added, read }))
 }
 
 /// Opens the transaction. What an earlier load of this part left goes first.
@@ -129,31 +131,55 @@ async fn begin(db: &mut PgConnection, work: &Work, part: &FilePart) -> Result<()
     Ok(())
 }
 
-/// The bytes are those that were stored, and their lines are not: a defect of ours that must not end as "duplicates".
-fn miscounted(part: &FilePart, added: &Added) -> StageError {
-    let detail = format!("A part holds {} lines, and its load read {}.", part.lines, added.lines);
-    StageError::Retry(Trouble::new(Reason::Internal, detail, REPORT), None)
+/// Every line of the part is accounted for.
+fn counts(part: &FilePart, added: &Added, sieved: Sieved) -> Result<LoadCounts, StageError> {
+    let Sieved { headers, left_out, subsetted } = sieved;
+    let lines = added.lines + headers + left_out;
+    if lines != part.lines {
+        // The bytes are those that were stored, and their lines are not: a defect of ours that must not end as "duplicates".
+        let detail = format!("A part holds {} lines, and its load read {lines}.", part.lines);
+        return Err(StageError::Retry(Trouble::new(Reason::Internal, detail, REPORT), None));
+    }
+    let duplicates = added.lines - added.rows - added.rejects;
+    Ok(LoadCounts { rows: added.rows, duplicates, rejects: added.rejects, headers, left_out, subsetted, outcomes: None })
 }
 
 fn unreadable(error: impl std::fmt::Display) -> StageError {
     StageError::Again(error.to_string(), Duration::from_secs(30))
 }
 
-/// A part of a file that holds no rows: its OperationOutcomes are summed up, its deletions counted.
-async fn read_only(work: &Work, part: &FilePart, file: &ExportFile) -> Result<Outcome, StageError> {
-    let blob = match work.blobs().open(&part.blob_key).await {
-        Ok(blob) => blob,
-        Err(BlobError::Missing) => return Ok(lost(part, file)),
-        Err(error) => return Err(unreadable(error)),
-    };
+/// A part of an error file: its OperationOutcomes are summed up.
+async fn outcomes(work: &Work, part: &FilePart, file: &ExportFile) -> Result<Outcome, StageError> {
+    let Some(blob) = open(work, part).await? else { return Ok(lost(part, file)) };
     let thread = tokio::task::spawn_blocking(move || outcomes::summary(blob));
     let outcomes = match prepare::read(thread).await.map_err(unreadable)? {
         Some((outcomes, sha256)) if sha256 == part.sha256 => outcomes,
         _ => return Ok(lost(part, file)),
     };
-    let outcomes = (file.kind == FileKind::Error).then_some(outcomes);
-    let counts = LoadCounts { rows: part.lines, outcomes, ..LoadCounts::default() };
+    let counts = LoadCounts { rows: part.lines, outcomes: Some(outcomes), ..LoadCounts::default() };
     Ok(Outcome::Done(Box::new(Counted { part_id: part.id, counts })))
+}
+
+/// A part of a file of deletions: they are kept.
+async fn deletions(work: &Work, part: &FilePart, file: &ExportFile) -> Result<Outcome, StageError> {
+    let Some(blob) = open(work, part).await? else { return Ok(lost(part, file)) };
+    let (first_line, byte_start) = (part.first_line, part.byte_start);
+    let thread = tokio::task::spawn_blocking(move || deletions::read(blob, first_line, byte_start));
+    match prepare::read(thread).await.map_err(unreadable)? {
+        Some(listed) if listed.sha256 == part.sha256 => {
+            Ok(Outcome::Done(Box::new(Deletions { part_id: part.id, lines: part.lines, listed })))
+        }
+        _ => Ok(lost(part, file)),
+    }
+}
+
+/// `None`: it is gone.
+async fn open(work: &Work, part: &FilePart) -> Result<Option<Box<dyn std::io::Read + Send>>, StageError> {
+    match work.blobs().open(&part.blob_key).await {
+        Ok(blob) => Ok(Some(blob)),
+        Err(BlobError::Missing) => Ok(None),
+        Err(error) => Err(unreadable(error)),
+    }
 }
 
 fn lost(part: &FilePart, file: &ExportFile) -> Outcome {
@@ -178,6 +204,25 @@ impl Tail for Counted {
             tx.tell(EventLevel::Warning, &format!("Lines that could not be loaded: {rejects}; rejected_lines has them.")).await?;
         }
         Ok(Written::Done)
+    }
+}
+
+struct Deletions {
+    part_id: i64,
+    lines: i64,
+    listed: Listed,
+}
+
+#[async_trait]
+impl Tail for Deletions {
+    async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
+        let id = tx.export_id();
+        rejected_lines::remove(tx.db(), self.part_id).await?;
+        rejected_lines::add(tx.db(), id, self.part_id, &self.listed.rejected).await?;
+        db::deletions::replace(tx.db(), id, self.part_id, &self.listed.deletions).await?;
+        let rejects = count(self.listed.rejected.len());
+        let counts = LoadCounts { rows: self.lines - rejects, rejects, ..LoadCounts::default() };
+        Counted { part_id: self.part_id, counts }.write(tx).await
     }
 }
 

@@ -20,15 +20,19 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::header::HeaderMap;
 use url::Url;
 
-use self::plan::Whose;
-use super::{Nothing, Stage, download::pace, fall_back};
+use self::plan::{Wanted, Whose};
+use super::{
+    Nothing, Stage,
+    download::pace,
+    fall_back::{self, TOO_MANY_FILES},
+};
 use crate::{
     fhir::{
         answer::Refusal,
         auth,
-        capability::Searchable,
         http::{Ask, MANIFEST_BODY},
         retry_after,
+        searchable::Searchable,
     },
     work::Work,
 };
@@ -47,12 +51,15 @@ impl Stage for Members {
             return Ok(Outcome::Done(Box::new(Nothing)));
         }
         let metadata = ask(work, url(work, &["metadata"])?).await?;
-        let metadata =
-            metadata.map_err(|refusal| impossible(work, &format!("its CapabilityStatement cannot be read ({})", refusal.words())))?;
+        let metadata = match metadata {
+            Ok(metadata) => metadata,
+            Err(refusal) => return impossible(work, &format!("its CapabilityStatement cannot be read ({})", refusal.words())).await,
+        };
         // The export's moment is before anything is read: what changes meanwhile comes again with the next one.
         let began: DateTime<Utc> = retry_after::server_time(&metadata.headers).into();
-        let searchable =
-            Searchable::read(&metadata.body).ok_or_else(|| impossible(work, "its answer for metadata is no CapabilityStatement"))?;
+        let Some(searchable) = Searchable::read(&metadata.body) else {
+            return impossible(work, "its answer for metadata is no CapabilityStatement").await;
+        };
         let mut planned = Planned { transaction_time: began.to_rfc3339_opts(SecondsFormat::Secs, true), ..Planned::default() };
         let whose = match (work.export.ask.level, &work.export.ask.group_id) {
             (Level::Group, Some(id)) => {
@@ -63,9 +70,10 @@ impl Stage for Members {
             }
             _ => Whose::Everybody,
         };
-        let plan = plan::plan(&work.export.ask, &work.source.base_url, &searchable, whose, work.search_settings().search_patients.into());
+        let wanted = Wanted { ask: &work.export.ask, only: work.export.types_left() };
+        let plan = plan::plan(&wanted, &work.source.base_url, &searchable, whose, work.search_settings().search_patients.into());
         if plan.searches.is_empty() && !plan.nobody {
-            return Err(impossible(work, "it says of no type asked for that it can be searched"));
+            return impossible(work, "it says of no type asked for that it can be searched").await;
         }
         planned.searches = plan.searches;
         planned.findings.extend(plan.findings);
@@ -111,12 +119,15 @@ pub async fn ask(work: &Work, url: Url) -> Result<Result<Read, Refusal>, StageEr
 }
 
 /// Neither a bulk export nor a search.
-fn impossible(work: &Work, but: &str) -> StageError {
-    StageError::Fail(Trouble::new(
-        Reason::NotFound,
-        format!("{} FHIR search cannot take its place: {but}.", fall_back::why(&work.export)),
-        "check fhir_server_url and the Group's id; ask the server's operator for Bulk Data export, or for the right to search",
-    ))
+async fn impossible<T>(work: &Work, but: &str) -> Result<T, StageError> {
+    let why = fall_back::why(work).await?;
+    let (reason, remedy) = if why.contains(TOO_MANY_FILES) {
+        (Reason::TooManyFiles, "ask for fewer resource types, or use since to limit the range of data, and submit again")
+    } else {
+        let remedy = "check fhir_server_url and the Group's id; ask the server's operator for Bulk Data export, or for the right to search";
+        (Reason::NotFound, remedy)
+    };
+    Err(StageError::Fail(Trouble::new(reason, format!("{why} FHIR search cannot take its place: {but}."), remedy)))
 }
 
 #[derive(Default)]
@@ -135,7 +146,9 @@ impl Tail for Planned {
         if !exports::step_to_searches(tx.db(), id, &self.transaction_time).await? {
             return Ok(Written::Done);
         }
-        exports::note(tx.db(), id, &self.findings).await?;
+        for finding in &self.findings {
+            exports::add_finding(tx.db(), id, finding).await?;
+        }
         let files = searches::add(tx.db(), id, &self.searches).await?;
         let stages: Vec<NewStage> = files.iter().map(|(file, n)| NewStage::search(*file, *n)).collect();
         tx.enqueue(&stages).await?;

@@ -10,7 +10,13 @@ use bulkhead_shared::{
         export_files,
         exports::{self, ManifestPage},
     },
-    domain::{failure::Reason, manifest::Manifest, stage::StageKind},
+    domain::{
+        failure::{Failure, Reason},
+        file::FileKind,
+        finding::{Finding, FindingKind, Severity},
+        manifest::Manifest,
+        stage::StageKind,
+    },
     queue::{Fenced, NewStage, Outcome, Snooze, StageError, Tail, Trouble, Written},
 };
 use chrono::{DateTime, Utc};
@@ -21,7 +27,7 @@ use reqwest::{
 use serde_json::Value;
 use url::Url;
 
-use super::{Stage, kick_off::too_many_files};
+use super::{Stage, kick_off::split};
 use crate::{
     fhir::{
         answer::Refusal,
@@ -30,13 +36,12 @@ use crate::{
         outcome::OperationOutcome,
         retry_after,
     },
+    limits,
     work::{Tokens, Work},
 };
 
 /// Without `Retry-After` polls are at most this far apart.
 const SLOWEST: Duration = Duration::from_secs(60);
-/// No manifest has more pages.
-const MOST_PAGES: i32 = 10_000;
 /// A terminal-looking 5xx is believed on this attempt.
 const BELIEVE_5XX: i32 = 3;
 
@@ -54,18 +59,22 @@ impl Stage for Poll {
         match answer.status().as_u16() {
             // The answer itself went well, the export has not ended (Bulk Data IG, "separate-export-status").
             200 if answer.headers().get("x-export-status").is_some_and(|status| status.as_bytes().starts_with(b"202")) => {
-                Ok(Outcome::Snooze(wait(answer.headers(), work.claim().snoozes)))
+                later(work, answer).await
             }
-            202 => Ok(Outcome::Snooze(wait(answer.headers(), work.claim().snoozes))),
+            202 => later(work, answer).await,
             200..=299 => take_in(work, answer).await,
-            _ => refused(work, Refusal::read(work.http(), answer).await?),
+            _ => refused(work, Refusal::read(work.http(), answer).await?).await,
         }
     }
 }
 
-/// The status request.
+/// The status request. A server that does not like the `Accept` that the IG wants gets another one.
 pub async fn ask_status(http: &Http, tokens: &Tokens<'_>, url: Url) -> Result<Response, StageError> {
-    auth::send(http, tokens, Ask::get(url).accept("application/json")).await
+    let answer = auth::send(http, tokens, Ask::get(url.clone()).accept("application/json")).await?;
+    if matches!(answer.status().as_u16(), 406 | 415) {
+        return auth::send(http, tokens, Ask::get(url).accept("*/*")).await;
+    }
+    Ok(answer)
 }
 
 /// As long as the server says; else longer and longer, with jitter.
@@ -74,6 +83,22 @@ fn wait(headers: &HeaderMap, snoozes: i32) -> Snooze {
     let delay = retry_after::of(headers).unwrap_or_else(|| growing / 2 + clock::jitter(growing / 2));
     let progress = headers.get("x-progress").and_then(|p| p.to_str().ok()).map(|p| p.chars().take(100).collect());
     Snooze { delay, progress }
+}
+
+/// The export goes on. Files that the answer lists already are taken now (Bulk Data IG, "allowPartialManifests").
+async fn later(work: &Work, answer: Response) -> Result<Outcome, StageError> {
+    limits::export_time(&work.export, work.limits())?;
+    let snooze = wait(answer.headers(), work.claim().snoozes);
+    let (url, expires_at) = (answer.url().clone(), expires(answer.headers()));
+    // Whatever else stands there, a page for people for example, is no matter.
+    let body = work.http().body(answer, MANIFEST_BODY).await?;
+    if let Ok(manifest) = Manifest::read(&body, &url)
+        && !manifest.files.is_empty()
+    {
+        limits::manifest(work, &manifest)?;
+        work.checkpoint(&TakenIn::of(work, url, manifest, expires_at, &body, true)).await?;
+    }
+    Ok(Outcome::Snooze(snooze))
 }
 
 async fn take_in(work: &Work, answer: Response) -> Result<Outcome, StageError> {
@@ -91,16 +116,8 @@ async fn take_in(work: &Work, answer: Response) -> Result<Outcome, StageError> {
             None,
         )
     })?;
-    // A circle of pages would be walked for ever.
-    if manifest.next.as_ref() == Some(&url) || work.export.manifest_pages >= MOST_PAGES {
-        return Err(StageError::Fail(Trouble::new(
-            Reason::Refused,
-            format!("The manifest's pages do not end (page {}).", work.export.manifest_pages + 1),
-            "report it to the server's operator",
-        )));
-    }
-    let raw = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    Ok(Outcome::Done(Box::new(TakenIn { manifest, expires_at, raw })))
+    limits::manifest(work, &manifest)?;
+    Ok(Outcome::Done(Box::new(TakenIn::of(work, url, manifest, expires_at, &body, false))))
 }
 
 /// `Expires`, by the server's own clock (Bulk Data IG, "Response - Complete Status").
@@ -110,13 +127,13 @@ fn expires(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     Some(clock::now() + chrono::Duration::from_std(left).ok()?)
 }
 
-fn refused(work: &Work, refusal: Refusal) -> Result<Outcome, StageError> {
+async fn refused(work: &Work, refusal: Refusal) -> Result<Outcome, StageError> {
     if let Some(error) = refusal.credentials() {
         return Err(error);
     }
     let outcome = refusal.outcome.as_ref();
     if refusal.status == 413 || outcome.is_some_and(OperationOutcome::is_too_many_files) {
-        return Err(too_many_files());
+        return split::too_many_files(work).await;
     }
     let expired = |detail: String| {
         Err(StageError::Fail(Trouble::new(
@@ -150,9 +167,52 @@ fn refused(work: &Work, refusal: Refusal) -> Result<Outcome, StageError> {
 
 /// A page of the manifest, its files and their downloads, in one transaction.
 struct TakenIn {
+    url: Url,
     manifest: Manifest,
     expires_at: Option<DateTime<Utc>>,
     raw: Value,
+    /// The export has not ended.
+    partial: bool,
+    /// The server is to be asked for another type after this one.
+    more_types: bool,
+    /// Files of types that nobody asked for.
+    not_wanted: usize,
+}
+
+impl TakenIn {
+    fn of(work: &Work, url: Url, mut manifest: Manifest, expires_at: Option<DateTime<Utc>>, body: &[u8], partial: bool) -> Self {
+        let not_wanted = leave_out_types(work, &mut manifest);
+        let more_types = !partial && manifest.next.is_none() && work.export.has_more_types();
+        let raw = serde_json::from_slice(body).unwrap_or(Value::Null);
+        Self { url, manifest, expires_at, raw, partial, more_types, not_wanted }
+    }
+
+    fn sentence(&self, new: usize) -> String {
+        let more = match (&self.manifest.next, self.more_types) {
+            (Some(_), _) => ", and more pages to come",
+            (None, true) => ", and more types to come",
+            _ => "",
+        };
+        if self.partial {
+            format!("The server goes on, and has {new} more files.")
+        } else {
+            format!("The server has finished: {new} files{more}.")
+        }
+    }
+}
+
+/// The server does not support `_type`: files of other types are not even downloaded.
+fn leave_out_types(work: &Work, manifest: &mut Manifest) -> usize {
+    let wanted = &work.export.ask.resource_types;
+    if !work.export.was_dropped("_type") || wanted.is_empty() {
+        return 0;
+    }
+    let all = manifest.files.len();
+    manifest.files.retain(|file| {
+        let other = file.resource_type.as_ref().is_some_and(|kind| !wanted.contains(kind));
+        file.kind != FileKind::Output || !other
+    });
+    all - manifest.files.len()
 }
 
 #[async_trait]
@@ -162,18 +222,42 @@ impl Tail for TakenIn {
         let page = ManifestPage {
             transaction_time: self.manifest.transaction_time.as_deref(),
             expires_at: self.expires_at,
+            url: self.url.as_str(),
             next: self.manifest.next.as_ref().map(Url::as_str),
+            partial: self.partial,
             raw: self.raw.clone(),
         };
-        exports::add_manifest_page(tx.db(), id, &page).await?;
-        let files = export_files::add(tx.db(), id, &self.manifest.files).await?;
+        if !exports::add_manifest_page(tx.db(), id, &page).await? {
+            return Ok(Written::Fail(in_a_circle(), Vec::new()));
+        }
+        let files = export_files::add(tx.db(), id, self.url.as_str(), &self.manifest.files).await?;
         let downloads: Vec<NewStage> = files.iter().map(|(file, n)| NewStage::download(*file, *n)).collect();
         tx.enqueue(&downloads).await?;
-        let more = if self.manifest.next.is_some() { ", and more pages to come" } else { "" };
-        tx.tell(EventLevel::Info, &format!("The server has finished: {} files{more}.", files.len())).await?;
-        if self.manifest.next.is_some() {
+        if !self.partial || !files.is_empty() {
+            tx.tell(EventLevel::Info, &self.sentence(files.len())).await?;
+        }
+        if self.not_wanted > 0 {
+            let message = format!("Files of types that were not asked for, and were not downloaded: {}.", self.not_wanted);
+            let finding = Finding { severity: Severity::Warning, kind: FindingKind::LeftOut, resource_type: None, file: None, message };
+            exports::add_finding(tx.db(), id, &finding).await?;
+        }
+        if self.manifest.next.is_some() && !self.partial {
             tx.enqueue(&[NewStage::new(StageKind::Poll)]).await?;
         }
+        if self.more_types {
+            exports::next_type(tx.db(), id).await?;
+            tx.enqueue(&[NewStage::new(StageKind::KickOff)]).await?;
+        }
         Ok(Written::Done)
+    }
+}
+
+/// Its pages would be walked for ever.
+fn in_a_circle() -> Failure {
+    Failure {
+        stage: StageKind::Poll,
+        reason: Reason::ServerError,
+        detail: "The manifest's pages go in a circle.".to_owned(),
+        remedy: "retry the export; if it stays so, report it to the server's operator".to_owned(),
     }
 }

@@ -29,6 +29,18 @@ pub fn revoke(app: &App, headers: &HeaderMap) {
     }
 }
 
+/// Who sent the request; without tokens everybody is the same.
+pub fn client(app: &App, headers: &HeaderMap) -> String {
+    let known = |token: &str| app.read(|state| state.tokens.get(token).map(|token| token.client.clone()));
+    token(headers).and_then(known).unwrap_or_else(|| "anybody".to_owned())
+}
+
+/// What the token was granted.
+pub fn scope(app: &App, headers: &HeaderMap) -> String {
+    let known = |token: &str| app.read(|state| state.tokens.get(token).map(|token| token.scope.clone()));
+    token(headers).and_then(known).unwrap_or_default()
+}
+
 fn is_live(app: &App, headers: &HeaderMap) -> bool {
     let Some(token) = token(headers) else { return false };
     app.read(|state| state.tokens.get(token).is_some_and(|token| token.expires > door::now()))

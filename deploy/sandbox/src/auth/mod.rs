@@ -3,3 +3,4 @@
 pub mod assertion;
 pub mod bearer;
 pub mod credentials;
+pub mod scope;

@@ -23,7 +23,7 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
-    pub fn faults(&self, app: &App, path: &str) -> Vec<Fault> {
+    pub fn faults(app: &App, path: &str) -> Vec<Fault> {
         app.faults.take_each(Where::Search, path, |what| match what {
             What::Search(fault) => Some(*fault),
             _ => None,
@@ -64,7 +64,7 @@ impl Page<'_> {
                 Fault::Circle(pages) if (self.offset / self.size.max(1) + 1).is_multiple_of(pages) => next = Some(0),
                 Fault::EndlessPages => next = Some(self.offset + self.size),
                 Fault::RelativeNext => base = String::new(),
-                Fault::ForeignNext => base = "http://198.51.100.7/fhir".to_owned(),
+                Fault::ForeignNext => "http://198.51.100.7/fhir".clone_into(&mut base),
                 _ => {}
             }
         }

@@ -12,11 +12,13 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::made;
+use super::manifest::{self, UNKNOWN_PATIENTS};
+use super::{flood, made};
 use crate::app::App;
+use crate::auth::scope::{self, Need};
 use crate::content;
 use crate::door;
-use crate::faults::{Severity, Transfer as Fault, What, Where};
+use crate::faults::{Flood, Severity, Transfer as Fault, What, Where};
 use crate::links::{self, Links};
 use crate::outcome::{Refused, outcome};
 use crate::output::OutputFile;
@@ -58,15 +60,30 @@ pub async fn signed(
 
 async fn serve(app: Arc<App>, wire: Wire, id: String, name: String, uri: Uri, headers: HeaderMap) -> Result<Response, Refused> {
     let export = app.export(&id)?;
-    if door::now() < export.ready {
+    let ready = door::now() >= export.ready;
+    if !ready && !export.wish.partial_manifests {
         return Err(Refused::not_found("The export is not ready yet"));
     }
     refuse_a_crowd(&app)?;
     let output = app.output(&export).await;
+    if !ready && !manifest::file_has_come(&export, &output, &name) {
+        return Err(Refused::not_found("The file is not ready yet"));
+    }
     if let Some(recipe) = output.iter().find(|file| file.name == name).and_then(|file| file.recipe.as_ref()) {
         return Ok(made::respond(&app, recipe, recipe.gzip && accepts_gzip(&headers)));
     }
-    let whole = find(&app, &output, &name, uri.path())?;
+    let file = output.iter().find(|file| file.name == name);
+    if let Some(file) = file.filter(|file| !file.kind.is_empty() && !uri.path().starts_with("/signed/")) {
+        scope::demand(&app, &headers, &file.kind, &[Need::Read])?;
+    }
+    let flood = file.and_then(|file| take_flood(&app, uri.path(), accepts_gzip(&headers)).map(|flood| (file, flood)));
+    if let Some((file, flood)) = flood {
+        return Ok(flood::respond(&app, &file.lines, flood));
+    }
+    let whole = match name.as_str() {
+        UNKNOWN_PATIENTS => about_unknown_patients(&manifest::unknown_patients(&app, &export)),
+        _ => find(&app, &output, &name, uri.path())?,
+    };
     let tag = tag(&whole);
     let part = match answer_with(&headers, &tag, whole.len()) {
         Form::Unsatisfiable => return Ok(unsatisfiable(whole.len())),
@@ -118,6 +135,22 @@ fn respond(transfer: Transfer, tag: &str, gzip: bool, part: Option<Range<usize>>
         set(header::CONTENT_RANGE, &format!("bytes {}-{}/{whole}", part.start, part.end - 1));
     }
     (status, headers, transfer.into_body()).into_response()
+}
+
+fn take_flood(app: &App, path: &str, gzip: bool) -> Option<Flood> {
+    let flood = app.faults.take(Where::File, path, |what| match what {
+        // A bomb is none for who does not unpack it.
+        What::Flood(Flood::GzipBomb(_)) if !gzip => None,
+        What::Flood(flood) => Some(*flood),
+        _ => None,
+    })?;
+    app.count(|stats| stats.faults += 1);
+    Some(flood)
+}
+
+fn about_unknown_patients(ids: &[String]) -> Bytes {
+    let text = format!("Not in the Group, or not there at all: Patient/{}", ids.join(", Patient/"));
+    format!("{}\n", outcome("warning", "not-found", &text)).into()
 }
 
 /// Some servers lose files when too many are read at once, and say anything at all.

@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use crate::app::App;
+use crate::auth::scope::{self, Need};
 use crate::outcome::{Refused, fhir};
 use crate::search::Query;
 use crate::world::{COHORTS, Cohort, Group, Member, cohort};
 
 /// One Group with its members.
 pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Refused> {
+    scope::demand(&app, &headers, "Group", &[Need::Read])?;
     let base = format!("{}/fhir", app.origin(&headers));
     let body = whole(&app, &id, &base).ok_or_else(|| Refused::not_found(format!("There is no Group {id}")))?;
     app.count(|stats| stats.reads += 1);
@@ -24,12 +26,11 @@ pub async fn one(State(app): State<Arc<App>>, Path(id): Path<String>, headers: H
 
 /// The Groups a search finds: without their members, unless asked for by id.
 pub fn lines(app: &App, query: &Query, base: &str) -> Vec<Bytes> {
-    let found: Vec<Value> = match &query.ids {
-        Some(ids) => ids.iter().filter_map(|id| whole(app, id, base)).collect(),
-        None => {
-            let odd = COHORTS.iter().filter(|_| app.switches.search.odd_groups).map(|cohort| odd(cohort));
-            app.world.groups().iter().map(plain).chain(odd).collect()
-        }
+    let found: Vec<Value> = if let Some(ids) = &query.ids {
+        ids.iter().filter_map(|id| whole(app, id, base)).collect()
+    } else {
+        let listed = COHORTS.iter().filter(|_| app.switches.search.odd_groups);
+        app.world.groups().iter().map(plain).chain(listed.map(odd)).collect()
     };
     found.into_iter().map(|group| group.to_string().into()).collect()
 }

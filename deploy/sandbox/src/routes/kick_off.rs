@@ -6,16 +6,20 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::before::cut;
 use crate::app::{App, later};
+use crate::auth::bearer;
+use crate::auth::scope::{self, Need};
 use crate::door;
-use crate::faults::{KickOff, What, Where};
+use crate::faults::{KickOff, Refusal, What, Where};
 use crate::outcome::{Refused, fhir, outcome};
+use crate::search::Parameters;
 use crate::state::Export;
+use crate::switches::TooManyAt;
 use crate::wire::Wire;
+use crate::wish::{self, Call, Wish};
 
 /// The request, whichever method and level it came by.
 pub struct Request {
@@ -24,15 +28,6 @@ pub struct Request {
     uri: Uri,
     headers: HeaderMap,
 }
-
-/// What the client asks for.
-#[derive(Debug, Default, PartialEq)]
-struct Wish {
-    types: Option<Vec<String>>,
-    since: Option<DateTime<Utc>>,
-}
-
-type Parameters = Vec<(String, String)>;
 
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Request {
     type Rejection = Response;
@@ -48,51 +43,100 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Request {
 pub async fn by_get(State(app): State<Arc<App>>, request: Request, RawQuery(query): RawQuery) -> Result<Response, Refused> {
     let query = query.unwrap_or_default();
     let parameters = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    kick_off(&app, request, parameters).await
+    kick_off(&app, request, false, parameters).await
 }
 
 pub async fn by_post(State(app): State<Arc<App>>, request: Request, body: Bytes) -> Result<Response, Refused> {
-    let parameters = read_body(&body)?;
-    kick_off(&app, request, parameters).await
+    let mut parameters = read_body(&body)?;
+    // Some servers take the query of a POST too.
+    parameters.extend(url::form_urlencoded::parse(request.uri.query().unwrap_or_default().as_bytes()).into_owned());
+    kick_off(&app, request, true, parameters).await
 }
 
-async fn kick_off(app: &Arc<App>, request: Request, parameters: Parameters) -> Result<Response, Refused> {
+async fn kick_off(app: &Arc<App>, request: Request, post: bool, parameters: Parameters) -> Result<Response, Refused> {
     if app.switches.kick_off.none {
         return Err(Refused::new(StatusCode::NOT_FOUND, "not-supported", "The operation $export is not supported"));
     }
     let lenient = check_headers(&request.headers)?;
-    let wish = read_wish(parameters, lenient)?;
+    let call = Call { post, system: request.uri.path() == "/fhir/$export" };
+    wish::check_dialect(&parameters, call, &app.switches.kick_off)?;
+    let mut wish = wish::read(parameters, call, lenient, &app.switches.kick_off)?;
+    demand_scopes(app, &request.headers, &mut wish)?;
     if let Some(group) = &request.group
         && !app.world.knows(group)
     {
         return Err(Refused::not_found(format!("There is no Group {group}")));
     }
-    let export = create(app, &request, wish);
+    let export = plan(app, &request, wish);
+    if app.switches.kick_off.too_many_at == TooManyAt::KickOff {
+        refuse_too_many_files(app, &export).await?;
+    }
+    create(app, &request, &export)?;
     answer(app, &request, &export).await
 }
 
-fn create(app: &App, request: &Request, wish: Wish) -> Export {
+/// 403 for a type the token does not cover; an export of every type has those it covers.
+fn demand_scopes(app: &App, headers: &HeaderMap, wish: &mut Wish) -> Result<(), Refused> {
+    let demand = |kind: &str| scope::demand(app, headers, kind, &Need::EXPORT);
+    if let Some(types) = &wish.types {
+        return types.iter().try_for_each(|kind| demand(kind));
+    }
+    let kinds: Vec<String> = app.world.kinds().into_keys().collect();
+    let covered: Vec<String> = kinds.iter().filter(|kind| demand(kind).is_ok()).cloned().collect();
+    if covered.is_empty() {
+        return demand("any type");
+    }
+    if covered.len() < kinds.len() {
+        wish.types = Some(covered);
+    }
+    Ok(())
+}
+
+/// As a server that makes no more files than a manifest may name; fewer types make fewer files.
+pub async fn refuse_too_many_files(app: &Arc<App>, export: &Export) -> Result<(), Refused> {
+    let Some(most) = app.switches.kick_off.most_files else { return Ok(()) };
+    if app.output(export).await.len() <= most {
+        return Ok(());
+    }
+    Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "too-costly", "Too many files"))
+}
+
+fn plan(app: &App, request: &Request, wish: Wish) -> Export {
     let created = door::now();
     let ready = later(created, app.config.export_time);
-    let export = Export {
+    Export {
         id: uuid::Uuid::new_v4().to_string(),
         request: format!("{}{}", app.origin(&request.headers), request.uri),
         group: request.group.clone(),
-        types: wish.types,
-        since: wish.since,
+        wish,
         created,
         ready,
         expires: app.expiry(ready),
-    };
-    tracing::info!(export = export.id, request = export.request, "kick-off");
+    }
+}
+
+/// The export exists from here on.
+fn create(app: &App, request: &Request, export: &Export) -> Result<(), Refused> {
+    let client = bearer::client(app, &request.headers);
+    let name = format!("{client} {}", export.group.as_deref().unwrap_or_default());
     app.change(|state, stats| {
+        if let Some(time) = app.switches.kick_off.cool_down
+            && state.exported.get(&name).is_some_and(|last| later(*last, time) > export.created)
+        {
+            let status = app.switches.kick_off.cool_down_status.unwrap_or(400);
+            let refusal = Refusal::too_recently(status);
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+            return Err(Refused::new(status, "business-rule", refusal.text.unwrap_or_default()));
+        }
+        tracing::info!(export = export.id, request = export.request, "kick-off");
         stats.kick_offs += 1;
         if let Some(group) = &export.group {
             *stats.kick_offs_by_group.entry(group.clone()).or_default() += 1;
         }
+        state.exported.insert(name, export.created);
         state.exports.insert(export.id.clone(), export.clone());
-    });
-    export
+        Ok(())
+    })
 }
 
 /// 202 with `Content-Location`, and whatever faults want of it.
@@ -143,54 +187,6 @@ fn check_headers(headers: &HeaderMap) -> Result<bool, Refused> {
     Ok(prefer.iter().any(|wish| wish == "handling=lenient"))
 }
 
-fn read_wish(parameters: Parameters, lenient: bool) -> Result<Wish, Refused> {
-    let mut wish = Wish::default();
-    for (name, value) in parameters {
-        match name.as_str() {
-            "_type" => {
-                let types = wish.types.get_or_insert_default();
-                for kind in value.split(',').map(str::trim).filter(|kind| !kind.is_empty()) {
-                    read_type(kind, types)?;
-                }
-            }
-            "_since" => {
-                let since = DateTime::parse_from_rfc3339(&value)
-                    .map_err(|error| Refused::bad_request("value", format!("_since is no instant: \"{value}\" ({error})")))?;
-                wish.since = Some(since.to_utc());
-            }
-            "_outputFormat" => check_format(&value)?,
-            _ if lenient => {}
-            _ => {
-                let text = format!("The parameter {name} is not supported");
-                return Err(Refused::bad_request("not-supported", text));
-            }
-        }
-    }
-    Ok(wish)
-}
-
-fn read_type(kind: &str, into: &mut Vec<String>) -> Result<(), Refused> {
-    let plausible = kind.starts_with(|first: char| first.is_ascii_uppercase()) && kind.chars().all(|letter| letter.is_ascii_alphabetic());
-    if !plausible {
-        let text = format!("_type: \"{kind}\" is no resource type");
-        return Err(Refused::bad_request("value", text));
-    }
-    if into.iter().all(|known| known != kind) {
-        into.push(kind.to_owned());
-    }
-    Ok(())
-}
-
-fn check_format(format: &str) -> Result<(), Refused> {
-    // A query's unescaped "+" arrives as a space.
-    let format = format.replace(' ', "+");
-    if ["application/fhir+ndjson", "application/ndjson", "ndjson"].contains(&format.as_str()) {
-        return Ok(());
-    }
-    let text = format!("_outputFormat: only application/fhir+ndjson is supported, not \"{format}\"");
-    Err(Refused::bad_request("not-supported", text))
-}
-
 /// A `Parameters` resource; each parameter has one `value[x]`.
 fn read_body(body: &[u8]) -> Result<Parameters, Refused> {
     let bad = |text: &str| Refused::bad_request("structure", text.to_owned());
@@ -206,11 +202,12 @@ fn read_body(body: &[u8]) -> Result<Parameters, Refused> {
         .map(|parameter| {
             let name = parameter["name"].as_str().ok_or_else(|| bad("A parameter has no name"))?;
             let fields = parameter.as_object().into_iter().flatten();
-            let value = fields
-                .filter(|(key, _)| key.starts_with("value"))
-                .find_map(|(_, value)| value.as_str().or_else(|| value["reference"].as_str()));
+            let value = fields.filter(|(key, _)| key.starts_with("value")).find_map(|(_, value)| match value {
+                Value::Bool(truth) => Some(truth.to_string()),
+                _ => value.as_str().or_else(|| value["reference"].as_str()).map(str::to_owned),
+            });
             let value = value.ok_or_else(|| bad("A parameter has no value as text"))?;
-            Ok((name.to_owned(), value.to_owned()))
+            Ok((name.to_owned(), value))
         })
         .collect()
 }

@@ -7,17 +7,24 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::content::REPEATED;
+use crate::door;
 use crate::faults::{Content, Manifest, What, Where};
 use crate::links::Links;
 use crate::output::OutputFile;
 use crate::state::Export;
 
 /// Which part of the manifest is asked for (Bulk Data Access IG 3.0, `link` with relation `next`).
+#[derive(Clone, Copy)]
 pub struct Pages {
     page: usize,
     of: usize,
     end: End,
+    /// How many of them can be had by now.
+    come: usize,
 }
+
+/// Most pages of an export that comes bit by bit (`allowPartialManifests`).
+const PARTS: usize = 4;
 
 /// What comes after the last page.
 #[derive(Clone, Copy, PartialEq)]
@@ -36,7 +43,7 @@ impl Pages {
             (_, true) => End::MoreOfIt,
             _ => End::Nothing,
         };
-        let mut pages = Self { page: number("page"), of: number("of"), end };
+        let mut pages = Self { page: number("page"), of: number("of"), end, come: usize::MAX };
         for fault in faults {
             (pages.of, pages.end) = match *fault {
                 Manifest::NextPages(of) => (of, End::Nothing),
@@ -48,8 +55,21 @@ impl Pages {
         pages
     }
 
-    /// The query of the next page.
+    /// Each page can be had a while after the one before; a page that was given never changes but for its `next`.
+    pub fn come_bit_by_bit(&mut self, export: &Export, files: usize) {
+        self.of = files.clamp(1, PARTS);
+        self.come = parts_come(export, self.of);
+    }
+
+    pub fn has_come(&self) -> bool {
+        self.page <= self.come
+    }
+
+    /// The query of the next page, if it can be had.
     pub fn next(&self) -> Option<String> {
+        if self.page >= self.come {
+            return None;
+        }
         let (of, last) = (self.of, self.page >= self.of);
         let next = if last && self.end == End::First { 1 } else { self.page + 1 };
         Some(match self.end {
@@ -66,16 +86,41 @@ impl Pages {
     }
 }
 
+/// The last part comes with the end of the export.
+fn parts_come(export: &Export, of: usize) -> usize {
+    let (now, whole) = (door::now(), (export.ready - export.created).num_milliseconds().max(1));
+    if now >= export.ready {
+        return of;
+    }
+    let done = (now - export.created).num_milliseconds().clamp(0, whole - 1);
+    usize::try_from(done * i64::try_from(of).unwrap_or(1) / whole).unwrap_or(0)
+}
+
+/// Whether a file of an export that is under way can be had already.
+pub fn file_has_come(export: &Export, output: &[OutputFile], name: &str) -> bool {
+    let mut pages = Pages { page: 1, of: 1, end: End::Nothing, come: 0 };
+    pages.come_bit_by_bit(export, output.len());
+    let come = pages.come;
+    (1..=come).any(|page| Pages { page, ..pages }.mine(output).iter().any(|file| file.name == name))
+}
+
 pub fn make(app: &App, export: &Export, links: &Links, files: &[OutputFile]) -> Value {
     let output: Vec<_> = files
         .iter()
         .map(|file| {
             let url = links.file(&export.id, &file.name);
             let count = count(app, file, &url);
-            json!({"type": file.kind, "url": url, "count": count})
+            let mut item = json!({"url": url, "count": count});
+            if !file.kind.is_empty() {
+                item["type"] = json!(file.kind);
+            }
+            if let Some(next) = &file.continues_in {
+                item["continuesInFile"] = json!(links.file(&export.id, next));
+            }
+            item
         })
         .collect();
-    json!({
+    let mut manifest = json!({
         // Everything older is in the files: the data was there before the kick-off.
         "transactionTime": export.created.to_rfc3339_opts(SecondsFormat::Millis, true),
         "request": export.request,
@@ -83,7 +128,25 @@ pub fn make(app: &App, export: &Export, links: &Links, files: &[OutputFile]) -> 
         "output": output,
         "deleted": [],
         "error": [],
-    })
+    });
+    if export.wish.by_patient {
+        manifest["outputOrganizedBy"] = json!("Patient");
+    }
+    if !unknown_patients(app, export).is_empty() {
+        let file = links.file(&export.id, UNKNOWN_PATIENTS);
+        add(&mut manifest, "error", json!({"type": "OperationOutcome", "url": file, "count": 1}));
+    }
+    manifest
+}
+
+/// The error file about patients who were asked for and are not there (Bulk Data Access IG, `patient`).
+pub const UNKNOWN_PATIENTS: &str = "unknown-patients.ndjson";
+
+pub fn unknown_patients(app: &App, export: &Export) -> Vec<String> {
+    let Some(wanted) = &export.wish.patients else { return Vec::new() };
+    let groups = app.world.scope(export.group.as_deref());
+    let known = |id: &String| groups.iter().any(|group| group.indexes().get("Patient").is_some_and(|index| index.with_id(id).is_some()));
+    wanted.iter().filter(|id| !known(id)).cloned().collect()
 }
 
 /// The lines the file will have: a fault that will repeat some is foreseen, as a server with duplicates counts them too.

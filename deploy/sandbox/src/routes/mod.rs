@@ -4,8 +4,10 @@ mod admin;
 mod before;
 mod bundle;
 mod file;
+mod flood;
 mod group;
 mod kick_off;
+mod limit;
 mod made;
 mod manifest;
 mod metadata;
@@ -21,6 +23,7 @@ use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
+pub use self::limit::Window;
 use crate::app::App;
 use crate::auth::bearer;
 use crate::outcome::Refused;
@@ -52,6 +55,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(nothing)
         .layer(from_fn_with_state(app.clone(), bearer::demand))
         .layer(from_fn_with_state(app.clone(), before::strike))
+        .layer(from_fn_with_state(app.clone(), limit::limit))
         .with_state(app)
 }
 

@@ -12,6 +12,7 @@ use tokio::task::block_in_place;
 use super::bundle::Page;
 use super::group;
 use crate::app::App;
+use crate::auth::scope::{self, Need};
 use crate::outcome::Refused;
 use crate::search::{self, Look, Parameters, Query};
 
@@ -60,10 +61,16 @@ pub async fn groups(
     answer(&app, "Group", query.unwrap_or_default(), &uri, &headers)
 }
 
-pub async fn read(State(app): State<Arc<App>>, Path((kind, id)): Path<(String, String)>, uri: Uri) -> Result<Response, Refused> {
+pub async fn read(
+    State(app): State<Arc<App>>,
+    Path((kind, id)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
     if !app.world.kinds().contains_key(&kind) {
         return Err(super::nothing(uri).await);
     }
+    scope::demand(&app, &headers, &kind, &[Need::Read])?;
     let query = Query { kind: kind.clone(), ids: Some(vec![id.clone()]), ..Query::default() };
     let found = block_in_place(|| search::find(&app.world, &query)).into_iter().next();
     let line = found.ok_or_else(|| Refused::not_found(format!("There is no {kind}/{id}")))?;
@@ -80,6 +87,7 @@ fn answer(app: &Arc<App>, kind: &str, query: String, uri: &Uri, headers: &Header
         let text = format!("Searching {kind} is not supported");
         return Err(Refused::new(StatusCode::NOT_FOUND, "not-supported", text));
     }
+    scope::demand(app, headers, kind, &[Need::Search])?;
     let length = uri.path_and_query().map_or(0, |whole| whole.as_str().len());
     if switches.longest_url.is_some_and(|longest| length > longest) {
         let text = format!("The URL is {length} characters long, and that is too long: search by POST");
@@ -106,7 +114,7 @@ fn answer(app: &Arc<App>, kind: &str, query: String, uri: &Uri, headers: &Header
         size: if only_total { 0 } else { size },
         total: has_total(switches.total, &look),
     };
-    let faults = page.faults(app, uri.path());
+    let faults = Page::faults(app, uri.path());
     if page.is_not_the_last() || !faults.is_empty() {
         app.keep_search(&name, &query);
     }

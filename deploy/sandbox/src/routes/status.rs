@@ -7,7 +7,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use tokio::task::block_in_place;
 
+use super::kick_off::refuse_too_many_files;
 use super::manifest::{self, Pages};
 use crate::app::{App, later};
 use crate::door;
@@ -15,6 +17,7 @@ use crate::faults::{Manifest, Pending, RetryAfter, What, Where};
 use crate::links::Links;
 use crate::outcome::{Refused, http_date};
 use crate::state::Export;
+use crate::switches::TooManyAt;
 
 /// Parts of the query: `page` and `of`, and how the last page ends.
 type Asked = HashMap<String, usize>;
@@ -35,8 +38,11 @@ pub async fn poll(
         app.count(|stats| stats.faults += 1);
     }
     let ready = door::now() >= export.ready;
-    if pending.is_some() || !ready {
+    if pending.is_some() || (!ready && !export.wish.partial_manifests) {
         return Ok(wait(&app, &export, pending.unwrap_or_default()));
+    }
+    if ready && app.switches.kick_off.too_many_at == TooManyAt::Status {
+        refuse_too_many_files(&app, &export).await?;
     }
     let faults = app.faults.take_each(Where::Status, uri.path(), |what| match what {
         What::Manifest(fault) => Some(fault.clone()),
@@ -52,9 +58,15 @@ pub async fn poll(
         }
     }
     let output = app.output(&export).await;
-    let pages = Pages::new(&asked, &faults);
+    let mut pages = Pages::new(&asked, &faults);
+    if export.wish.partial_manifests {
+        pages.come_bit_by_bit(&export, output.len());
+        if !pages.has_come() {
+            return Ok(wait(&app, &export, Pending::default()));
+        }
+    }
     let links = Links::new(&app, &headers);
-    let mut manifest = manifest::make(&app, &export, &links, pages.mine(&output));
+    let mut manifest = block_in_place(|| manifest::make(&app, &export, &links, pages.mine(&output)));
     if let Some(next) = pages.next() {
         let next = format!("{}/fhir/status/{id}?{next}", app.origin(&headers));
         manifest["link"] = json!([{"relation": "next", "url": next}]);
@@ -63,8 +75,15 @@ pub async fn poll(
         manifest::spoil(&mut manifest, fault, &links, &export, &output);
     }
     app.count(|stats| stats.manifests += 1);
-    let headers = [(header::CONTENT_TYPE, "application/json".parse().expect("ASCII")), (header::EXPIRES, http_date(export.expires))];
-    Ok((headers, manifest.to_string()).into_response())
+    let mut response = if ready { StatusCode::OK.into_response() } else { wait(&app, &export, Pending::default()) };
+    let set = response.headers_mut();
+    set.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    set.insert(header::EXPIRES, http_date(export.expires));
+    if ready && app.switches.status.separate_export_status {
+        set.insert("X-Export-Status", HeaderValue::from_static("200 OK"));
+    }
+    *response.body_mut() = manifest.to_string().into();
+    Ok(response)
 }
 
 /// Deletes the export; its status URL and files answer 404 from now on.

@@ -8,11 +8,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::{App, later};
-use crate::auth::assertion;
+use crate::auth::{assertion, scope};
 use crate::door;
+use crate::faults::{Token as Fault, What, Where};
+use crate::outcome::http_date;
 use crate::state::Token;
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -25,7 +27,16 @@ struct OAuthError {
 }
 
 pub async fn token(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    match issue(&app, &headers, &body).await {
+    let mut response = respond(&app, &headers, &body).await;
+    if app.switches.access.clock != 0 {
+        let clock = door::now() + chrono::Duration::seconds(app.switches.access.clock);
+        response.headers_mut().insert(header::DATE, http_date(clock));
+    }
+    response
+}
+
+async fn respond(app: &App, headers: &HeaderMap, body: &[u8]) -> Response {
+    match issue(app, headers, body).await {
         Ok(response) => response,
         Err(error) => {
             app.count(|stats| stats.token_refusals += 1);
@@ -57,20 +68,50 @@ async fn issue(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Response, 
     if !fits {
         return Err(refuse("invalid_scope", "scope must be of system/..., for example system/*.read"));
     }
+    if !scope.split_whitespace().all(|scope| scope::is_known(scope, app.switches.access.permission)) {
+        return Err(refuse("invalid_scope", format!("scope \"{scope}\" is not supported: see scopes_supported")));
+    }
+    let faults = app.faults.take_each(Where::Token, "/auth/token", |what| match what {
+        What::Token(fault) => Some(fault.clone()),
+        _ => None,
+    });
+    app.count(|stats| stats.faults += faults.len() as u64);
+    let mut scope = app.switches.access.grant.as_ref().map_or_else(|| scope.to_owned(), |grant| grant.join(" "));
+    for fault in &faults {
+        match fault {
+            Fault::InvalidScope => return Err(refuse("invalid_scope", "The scope is not allowed for this client")),
+            Fault::Narrow(to) => scope.clone_from(to),
+            _ => {}
+        }
+    }
     let token = door::secret();
     let lifetime = app.config.token_lifetime;
     let expires = later(door::now(), lifetime);
     app.change(|state, stats| {
         stats.tokens_issued += 1;
-        state.tokens.insert(token.clone(), Token { client, expires });
+        state.tokens.insert(token.clone(), Token { client, scope: scope.clone(), expires });
     });
-    let body = json!({
+    let mut body = json!({
         "access_token": token,
         "token_type": "bearer",
         "expires_in": lifetime.as_secs(),
         "scope": scope,
     });
+    spoil(&mut body, &faults);
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}
+
+fn spoil(body: &mut Value, faults: &[Fault]) {
+    let without = |body: &mut Value, name: &str| body.as_object_mut().map(|body| body.remove(name));
+    for fault in faults {
+        match fault {
+            Fault::NoScope => drop(without(body, "scope")),
+            Fault::NoExpiresIn => drop(without(body, "expires_in")),
+            Fault::ExpiresInString => body["expires_in"] = json!(body["expires_in"].to_string()),
+            Fault::ExpiresIn(text) => body["expires_in"] = text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number)),
+            Fault::Narrow(_) | Fault::InvalidScope => {}
+        }
+    }
 }
 
 fn refuse(error: &'static str, description: impl Into<String>) -> OAuthError {

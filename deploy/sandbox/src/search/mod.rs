@@ -73,15 +73,12 @@ fn list(value: &str) -> Vec<String> {
 }
 
 fn patients(value: &str) -> Result<Vec<String>, Refused> {
-    let id = |reference: String| match reference.contains(['/', ':']) {
-        true => patient_id(&reference).map(str::to_owned),
-        false => Some(reference),
-    };
+    let id = |reference: String| if reference.contains(['/', ':']) { patient_id(&reference).map(str::to_owned) } else { Some(reference) };
     list(value).into_iter().map(|reference| id(reference).ok_or_else(|| bad("patient is no reference to a Patient"))).collect()
 }
 
 /// `gt2024-01-01T00:00:00Z`, `ge2024-01-01`, or without a prefix that very day or instant.
-fn bound(value: &str) -> Result<Bound, Refused> {
+pub fn bound(value: &str) -> Result<Bound, Refused> {
     let prefix = value.get(..2).filter(|prefix| prefix.bytes().all(|byte| byte.is_ascii_alphabetic()));
     let text = &value[prefix.map_or(0, str::len)..];
     let (start, end) = span(text).ok_or_else(|| bad(&format!("_lastUpdated is no time: \"{value}\"")))?;

@@ -47,7 +47,7 @@ pub struct Data {
 pub struct KickOff {
     /// The server has no `$export` at all.
     pub none: bool,
-    pub method: Method,
+    pub method: KickOffMethod,
     pub lists: Lists,
     /// What the wrong method or form of a list is answered with; else 405 or 400.
     pub dialect_status: Option<u16>,
@@ -68,7 +68,7 @@ pub struct KickOff {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Method {
+pub enum KickOffMethod {
     #[default]
     Any,
     Get,

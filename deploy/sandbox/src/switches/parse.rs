@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Error, Result, bail};
 
-use super::{Bodies, Lists, Method, Permission, Switches, TooManyAt, Wording};
+use super::{Bodies, KickOffMethod, Lists, Permission, Switches, TooManyAt, Wording};
 use crate::faults::duration;
 
 impl FromStr for Switches {
@@ -70,9 +70,9 @@ impl Switches {
         let it = &mut self.kick_off;
         match (name, value) {
             ("no-export", None) => it.none = true,
-            ("method", Some("any")) => it.method = Method::Any,
-            ("method", Some("get")) => it.method = Method::Get,
-            ("method", Some("post")) => it.method = Method::Post,
+            ("method", Some("any")) => it.method = KickOffMethod::Any,
+            ("method", Some("get")) => it.method = KickOffMethod::Get,
+            ("method", Some("post")) => it.method = KickOffMethod::Post,
             ("lists", Some("any")) => it.lists = Lists::Any,
             ("lists", Some("comma")) => it.lists = Lists::Comma,
             ("lists", Some("repeated")) => it.lists = Lists::Repeated,
@@ -173,7 +173,7 @@ mod tests {
     fn reads_words_and_says_which_is_wrong() {
         let switches: Switches = "no-total page=20 method=get support=_until,_elements clock=-10m most-requests=30/5s".parse().unwrap();
         assert!(!switches.search.total);
-        assert_eq!((switches.search.page, switches.kick_off.method), (20, Method::Get));
+        assert_eq!((switches.search.page, switches.kick_off.method), (20, KickOffMethod::Get));
         assert_eq!(switches.kick_off.support, ["_until", "_elements"]);
         assert_eq!(switches.access.clock, -600);
         assert_eq!(switches.access.most_requests, Some((30, std::time::Duration::from_secs(5))));

@@ -59,13 +59,6 @@ impl Lines {
             })
             .collect()
     }
-
-    /// Only what changed after `since`. A resource without `meta.lastUpdated` may have changed, so it stays
-    /// (Bulk Data IG, `_since`: "after the supplied time").
-    pub fn since(&self, since: DateTime<Utc>) -> Self {
-        let kept = self.iter().filter(|line| last_updated(line).is_none_or(|at| at > since)).flatten().copied().collect();
-        Self::parse(kept)
-    }
 }
 
 pub fn last_updated(line: &[u8]) -> Option<DateTime<Utc>> {
@@ -94,15 +87,5 @@ mod tests {
         assert_eq!(chunks.len(), 2);
         assert_eq!(chunks[1].bytes(), "{\"a\":3}\n");
         assert_eq!(chunks[0].iter().nth(1), Some(&b"{\"a\":2}\n"[..]));
-    }
-
-    #[test]
-    fn since_keeps_newer_and_undated_resources() {
-        let lines = Lines::parse(
-            b"{\"meta\":{\"lastUpdated\":\"2020-01-01T00:00:00Z\"}}\n{\"id\":\"x\"}\n{\"meta\":{\"lastUpdated\":\"2024-01-01T00:00:00Z\"}}\n"
-                .to_vec(),
-        );
-        let since = "2023-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(lines.since(since).len(), 2);
     }
 }

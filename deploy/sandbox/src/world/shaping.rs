@@ -33,17 +33,14 @@ fn with_long_ids(line: &[u8]) -> Vec<u8> {
     let mut at = 0;
     while at < line.len() {
         let word = line.get(at..at + UUID).filter(|word| word[8] == b'-' && word[23] == b'-');
-        match word.filter(|word| std::str::from_utf8(word).is_ok_and(|word| uuid::Uuid::try_parse(word).is_ok())) {
-            Some(word) => {
-                long.extend_from_slice(word);
-                long.push(b'.');
-                long.extend_from_slice(word);
-                at += UUID;
-            }
-            None => {
-                long.push(line[at]);
-                at += 1;
-            }
+        if let Some(word) = word.filter(|word| std::str::from_utf8(word).is_ok_and(|word| uuid::Uuid::try_parse(word).is_ok())) {
+            long.extend_from_slice(word);
+            long.push(b'.');
+            long.extend_from_slice(word);
+            at += UUID;
+        } else {
+            long.push(line[at]);
+            at += 1;
         }
     }
     long

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bulkhead_sandbox::{Sandbox, SandboxConfig};
+use bulkhead_sandbox::{ClientCredentials, Sandbox, SandboxConfig};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
 use serde_json::{Value, json};
@@ -23,9 +23,13 @@ fn sign(algorithm: Algorithm, kid: &str, claims: &Value, key: &EncodingKey) -> S
 }
 
 async fn ask(sandbox: &Sandbox, assertion: &str) -> (u16, Value) {
+    ask_for(sandbox, assertion, "system/*.read").await
+}
+
+async fn ask_for(sandbox: &Sandbox, assertion: &str, scope: &str) -> (u16, Value) {
     let form = [
         ("grant_type", "client_credentials"),
-        ("scope", "system/*.read"),
+        ("scope", scope),
         ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
         ("client_assertion", assertion),
     ];
@@ -123,4 +127,80 @@ async fn says_where_to_get_a_token_without_one() {
     let config = json(&base.replace("/fhir", "/sandbox/config")).await;
     assert_eq!(config["key"]["kty"], "RSA");
     assert_eq!(config["fhir_url"], base);
+}
+
+/// A client and how it signs.
+struct Signer {
+    client: ClientCredentials,
+    key: EncodingKey,
+}
+
+impl Signer {
+    fn new(sandbox: &Sandbox) -> Self {
+        let client = sandbox.register_client();
+        let key = EncodingKey::from_rsa_pem(client.private_pem.as_bytes()).unwrap();
+        Self { client, key }
+    }
+
+    async fn ask(&self, sandbox: &Sandbox, scope: &str) -> (u16, Value) {
+        let jti = format!("{scope}{}", sandbox.stats().tokens_issued);
+        let claims = claims(&self.client.client_id, &self.client.token_url, &jti);
+        let assertion = sign(Algorithm::RS384, self.client.private_jwk["kid"].as_str().unwrap(), &claims, &self.key);
+        ask_for(sandbox, &assertion, scope).await
+    }
+}
+
+#[tokio::test]
+async fn grants_less_than_was_asked_for_and_holds_clients_to_it() {
+    let switches = "permission=v2 grant=system/Patient.rs,system/Group.rs enforce-scopes".to_owned();
+    let sandbox = start(SandboxConfig { switches, ..guarded() });
+    let signer = Signer::new(&sandbox);
+    let (status, refused) = signer.ask(&sandbox, "system/*.read").await;
+    assert_eq!((status, &refused["error"]), (400, &json!("invalid_scope")));
+    let (_, granted) = signer.ask(&sandbox, "system/*.rs").await;
+    assert_eq!(granted["scope"], "system/Patient.rs system/Group.rs");
+    let token = granted["access_token"].as_str().unwrap();
+    let base = sandbox.base_url();
+    for (path, status) in [("Patient", 200), ("Condition", 403), ("Group/FallonHealth", 200), ("metadata", 200)] {
+        assert_eq!(http().get(format!("{base}/{path}")).bearer_auth(token).send().await.unwrap().status(), status, "{path}");
+    }
+    let ask = async |query: &str| kick_off(&sandbox, &format!("Patient/$export{query}")).bearer_auth(token).send().await.unwrap();
+    assert_eq!(ask("?_type=Condition").await.status(), 403);
+    let accepted = ask("").await;
+    let status = accepted.headers()["content-location"].to_str().unwrap();
+    let manifest: Value = http().get(status).bearer_auth(token).send().await.unwrap().json().await.unwrap();
+    let files = manifest["output"].as_array().unwrap();
+    assert!(!files.is_empty() && files.iter().all(|file| file["type"] == "Patient"), "only what is covered");
+    let smart = json(&format!("{base}/.well-known/smart-configuration")).await;
+    assert_eq!((&smart["scopes_supported"], &smart["capabilities"][1]), (&json!(["system/*.rs"]), &json!("permission-v2")));
+}
+
+#[tokio::test]
+async fn the_token_endpoint_breaks_as_asked() {
+    let sandbox = start(guarded());
+    let signer = Signer::new(&sandbox);
+    let with = async |fault: &str| {
+        sandbox.fault(fault);
+        signer.ask(&sandbox, &format!("system/*.read system/{fault}.read")).await
+    };
+    assert_eq!(with("token:narrow=system/Patient.read").await.1["scope"], "system/Patient.read");
+    assert_eq!(with("token:invalid-scope").await.1["error"], "invalid_scope");
+    assert_eq!(with("token:expires-in-string").await.1["expires_in"], "300");
+    assert_eq!(with("token:expires-in=0").await.1["expires_in"], 0);
+    assert_eq!(with("token:expires-in=soon").await.1["expires_in"], "soon");
+    assert!(with("token:no-expires-in").await.1.get("expires_in").is_none());
+    assert!(with("token:no-scope").await.1.get("scope").is_none());
+    sandbox.fault("token:bare=400");
+    let bare = http().post(sandbox.token_url()).send().await.unwrap();
+    assert_eq!((bare.status().as_u16(), bare.text().await.unwrap().as_str()), (400, ""));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_refuses_good_assertions() {
+    for (switch, says) in [("clock=+10m", "ExpiredSignature"), ("clock=-10m", "five minutes")] {
+        let sandbox = start(SandboxConfig { switches: switch.to_owned(), ..guarded() });
+        let (status, answer) = Signer::new(&sandbox).ask(&sandbox, "system/*.read").await;
+        assert_eq!(status, 401);
+        assert!(answer["error_description"].as_str().unwrap().contains(says), "{answer}");
+    }
 }

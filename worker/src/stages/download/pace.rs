@@ -31,6 +31,7 @@ pub async fn was_refused(work: &Work, refusal: &Refusal) -> Result<(), StageErro
         429 => refusal.retry_after.unwrap_or(PAUSE),
         // Without Retry-After it may be this file alone; it backs off by itself.
         503 => refusal.retry_after.unwrap_or_default(),
+        404 => Duration::ZERO,
         _ => return Ok(()),
     };
     let Some(now) = work.slow_down(pause.min(LONGEST_PAUSE)).await else { return Ok(()) };

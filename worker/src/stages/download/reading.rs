@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use async_compression::tokio::bufread::GzipDecoder;
 use async_trait::async_trait;
 use bulkhead_shared::{
     blob::{BlobError, BlobWriter},
@@ -10,23 +9,21 @@ use bulkhead_shared::{
     domain::{
         failure::Reason,
         file::{ExportFile, FilePart, PartState},
-        manifest::{Manifest, ManifestFile, tell_apart},
+        manifest::{Manifest, ManifestFile},
         outgoing::without_query,
         source,
     },
     queue::{Fenced, StageError, Tail, Trouble, Written},
 };
-use futures::TryStreamExt as _;
 use reqwest::{
     Response,
-    header::{CONTENT_ENCODING, CONTENT_RANGE, ETAG, RANGE},
+    header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE},
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio_util::io::StreamReader;
 use url::Url;
 
 use super::{
     super::poll::ask_status,
+    body::{Body, BodyError},
     {Downloaded, Kept, pace},
 };
 use crate::{
@@ -36,6 +33,7 @@ use crate::{
         auth,
         http::{Ask, MANIFEST_BODY},
     },
+    limits,
     load::cutter::{Cut, Cutter, LineTooLong, Part, Step},
     work::Work,
 };
@@ -54,7 +52,13 @@ pub struct Reading<'w> {
 
 impl<'w> Reading<'w> {
     pub fn new(work: &'w Work, file: ExportFile, known: Vec<FilePart>) -> Self {
-        Self { work, file, known: known.into_iter().map(|part| (part.n, part)).collect(), cutter: Cutter::default(), blob: None }
+        Self {
+            work,
+            file,
+            known: known.into_iter().map(|part| (part.n, part)).collect(),
+            cutter: Cutter::at(Cut::default(), work.limits().limit_line_bytes),
+            blob: None,
+        }
     }
 
     /// Asks for the file: from where the stored parts end if the server can, else from its beginning.
@@ -63,7 +67,7 @@ impl<'w> Reading<'w> {
             let ask = self.ask()?.accept_encoding("identity").range_from(resume.byte_start, &etag);
             let answer = self.send(ask).await?;
             if continues_at(&answer, resume.byte_start) {
-                self.cutter = Cutter::resume(resume);
+                self.cutter = Cutter::at(resume, self.work.limits().limit_line_bytes);
                 return Ok(answer);
             }
             if answer.status().as_u16() == 200 {
@@ -118,28 +122,36 @@ impl<'w> Reading<'w> {
         Ok(Ask::get(url).accept("application/fhir+ndjson"))
     }
 
-    /// With or without the token, as the manifest says; where it does not say, to the source's own origin only
-    /// (Bulk Data IG, "File Request").
+    /// Asks once more where the link may be too old, and where the server does not like our `Accept`.
     async fn send(&mut self, ask: Ask) -> Result<Response, StageError> {
         let mut ask = ask;
-        for last in [false, true] {
-            let with_token = match self.file.requires_token {
-                Some(required) if self.work.source.auth != source::Auth::Bearer => required,
-                Some(false) => false,
-                _ => Url::parse(&self.work.source.base_url).is_ok_and(|base| base.origin() == ask.url.origin()),
-            };
+        let (mut refreshed, mut bare) = (false, false);
+        loop {
+            let with_token = self.needs_token(&ask.url);
             let answer = if with_token {
                 auth::send(self.work.http(), &self.work.tokens(), ask.clone()).await?
             } else {
                 self.work.http().send(&ask).await?
             };
             match answer.status().as_u16() {
+                // A gateway's page for people, which would be thousands of broken lines.
+                200 if is_html(&answer) => return Err(self.is_a_page()),
                 200 | 206 => return Ok(answer),
                 416 if ask.headers.contains_key(RANGE) => return Ok(answer),
-                403 | 404 | 410 if !last => {
+                406 | 415 if !bare => {
+                    bare = true;
+                    ask = ask.accept("*/*");
+                }
+                status @ (401 | 403 | 404 | 410) if !refreshed && (status != 401 || !with_token) => {
                     // Perhaps only the link is old: the manifest may have a fresh one.
+                    refreshed = true;
                     self.refresh_links().await?;
-                    ask.url = self.ask()?.url;
+                    let fresh = self.ask()?.url;
+                    if status == 404 && fresh == ask.url {
+                        // The link is the same: some servers say so when they are asked for too many files at once.
+                        pace::was_refused(self.work, &Refusal::read(self.work.http(), answer).await?).await?;
+                    }
+                    ask.url = fresh;
                 }
                 _ => {
                     let refusal = Refusal::read(self.work.http(), answer).await?;
@@ -148,36 +160,39 @@ impl<'w> Reading<'w> {
                 }
             }
         }
-        Err(StageError::Lost)
     }
 
-    /// Fetches the manifest again and takes over the URLs it has now.
+    /// As the manifest says; where it does not say, to the source's own origin only (Bulk Data IG, "File Request").
+    fn needs_token(&self, url: &Url) -> bool {
+        match self.file.requires_token {
+            Some(required) if self.work.source.auth != source::Auth::Bearer => required,
+            Some(false) => false,
+            _ => Url::parse(&self.work.source.base_url).is_ok_and(|base| base.origin() == url.origin()),
+        }
+    }
+
+    /// Fetches the page of the manifest that lists the file again and takes over the URLs it has now.
     pub async fn refresh_links(&mut self) -> Result<(), StageError> {
-        let Some(mut url) = self.work.export.status_url.as_deref().and_then(|url| url.parse::<Url>().ok()) else { return Ok(()) };
-        let mut files: Vec<ManifestFile> = Vec::new();
-        for _ in 0..self.work.export.manifest_pages.max(1) {
-            let answer = ask_status(self.work.http(), &self.work.tokens(), url.clone()).await?;
-            if matches!(answer.status().as_u16(), 404 | 410) {
+        let page = self.file.manifest_url.as_deref().or(self.work.export.status_url.as_deref());
+        let Some(url) = page.and_then(|url| url.parse::<Url>().ok()) else { return Ok(()) };
+        let manifest_url = url.to_string();
+        let answer = ask_status(self.work.http(), &self.work.tokens(), url).await?;
+        match answer.status().as_u16() {
+            404 | 410 => {
                 return Err(StageError::Fail(Trouble::new(
                     Reason::Expired,
                     "The server no longer has the export's files, nor the export.",
                     "retry the export: it starts over at the server; what was loaded is replaced",
                 )));
             }
-            if answer.status().as_u16() != 200 {
-                return Ok(());
-            }
-            let from = answer.url().clone();
-            let body = self.work.http().body(answer, MANIFEST_BODY).await?;
-            let Ok(page) = Manifest::read(&body, &from) else { return Ok(()) };
-            files.extend(page.files);
-            match page.next {
-                Some(next) => url = next,
-                None => break,
-            }
+            // While the export goes on, a page comes with 202.
+            200 | 202 => {}
+            _ => return Ok(()),
         }
-        tell_apart(&mut files);
-        self.work.checkpoint(&FreshLinks(files)).await?;
+        let from = answer.url().clone();
+        let body = self.work.http().body(answer, MANIFEST_BODY).await?;
+        let Ok(page) = Manifest::read(&body, &from) else { return Ok(()) };
+        self.work.checkpoint(&FreshLinks { manifest_url, files: page.files }).await?;
         self.file = self.work.file_now().await?;
         Ok(())
     }
@@ -185,18 +200,13 @@ impl<'w> Reading<'w> {
     /// Reads the body to its end, storing part after part.
     pub async fn read(&mut self, answer: Response) -> Result<Downloaded, StageError> {
         let url = answer.url().clone();
-        let gzip = answer.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
-        let raw = StreamReader::new(answer.bytes_stream().map_err(std::io::Error::other));
-        let mut body: Box<dyn AsyncRead + Send + Unpin> = if gzip {
-            let mut decoder = GzipDecoder::new(raw);
-            decoder.multiple_members(true);
-            Box::new(decoder)
-        } else {
-            Box::new(raw)
-        };
+        let mut body = Body::of(answer, self.work);
         let mut buffer = vec![0; READ_BUFFER];
         loop {
-            let n = body.read(&mut buffer).await.map_err(|error| self.broken(&url, error))?;
+            let n = body.read(&mut buffer, self.cutter.cut()).await.map_err(|error| match error {
+                BodyError::Io(error) => self.broken(&url, error),
+                BodyError::Stage(error) => error,
+            })?;
             if n == 0 {
                 break;
             }
@@ -263,6 +273,11 @@ impl<'w> Reading<'w> {
         result
     }
 
+    fn is_a_page(&self) -> StageError {
+        let detail = format!("File {} came as an HTML page.", self.file.n);
+        StageError::Retry(Trouble::new(Reason::ServerError, detail, "if it stays so, ask the server's operator"), None)
+    }
+
     fn broken(&self, url: &Url, error: std::io::Error) -> StageError {
         let place = without_query(url.as_str());
         let inner = error.into_inner().and_then(|inner| inner.downcast::<reqwest::Error>().ok());
@@ -276,11 +291,7 @@ impl<'w> Reading<'w> {
     }
 
     fn too_long(&self, long: &LineTooLong) -> StageError {
-        StageError::Fail(Trouble::new(
-            Reason::Refused,
-            format!("File {} cannot be cut into parts: {long}.", self.file.n),
-            "ask the server's operator; no FHIR resource is that large",
-        ))
+        limits::met(format!("File {} cannot be cut into parts: {long}", self.file.n), "LIMIT_LINE_BYTES")
     }
 }
 
@@ -292,6 +303,10 @@ pub fn not_kept(error: BlobError) -> StageError {
             None,
         ),
     }
+}
+
+fn is_html(answer: &Response) -> bool {
+    answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"text/html"))
 }
 
 /// 206 with exactly the range asked for.
@@ -333,13 +348,16 @@ impl Tail for Tagged {
     }
 }
 
-struct FreshLinks(Vec<ManifestFile>);
+struct FreshLinks {
+    manifest_url: String,
+    files: Vec<ManifestFile>,
+}
 
 #[async_trait]
 impl Tail for FreshLinks {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
-        export_files::refresh(tx.db(), id, &self.0).await?;
+        export_files::refresh(tx.db(), id, &self.manifest_url, &self.files).await?;
         Ok(Written::Done)
     }
 }

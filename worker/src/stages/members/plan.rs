@@ -12,7 +12,7 @@ use bulkhead_shared::{
 };
 use serde_json::Value;
 
-use crate::fhir::capability::Searchable;
+use crate::fhir::searchable::Searchable;
 
 /// Parameters of a bulk export that say how it is made, not what is in it.
 const OF_THE_FORM: &[&str] = &["_outputFormat", "allowPartialManifests", "organizeOutputBy"];
@@ -25,6 +25,14 @@ pub enum Whose {
     Everybody,
 }
 
+/// What is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub ask: &'a Ask,
+    /// Of these types only: the others are here already.
+    pub only: Option<&'a [String]>,
+}
+
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -35,12 +43,13 @@ pub struct Plan {
 }
 
 /// Makes the plan. `chunk`: patients in one search.
-pub fn plan(ask: &Ask, base: &str, searchable: &Searchable, whose: Whose, chunk: usize) -> Plan {
+pub fn plan(wanted: &Wanted<'_>, base: &str, searchable: &Searchable, whose: Whose, chunk: usize) -> Plan {
+    let ask = wanted.ask;
     let mut plan = Plan::default();
     let whose = plan.only_wanted(ask, whose);
     plan.nobody = matches!(&whose, Whose::Patients(ids) if ids.is_empty());
     plan.not_applied(ask);
-    for (kind, by) in plan.types(ask, searchable, &whose) {
+    for (kind, by) in plan.types(wanted, searchable, &whose) {
         let chunks: Vec<Option<Patients>> = match (&whose, by) {
             (Whose::Patients(ids), Some(by)) => {
                 ids.chunks(chunk.max(1)).map(|ids| Some(Patients { by: by.to_owned(), ids: ids.to_vec() })).collect()
@@ -97,14 +106,16 @@ impl Plan {
     }
 
     /// The types to search, each with the parameter for its patients.
-    fn types(&mut self, ask: &Ask, searchable: &Searchable, whose: &Whose) -> Vec<(String, Option<&'static str>)> {
+    fn types(&mut self, wanted: &Wanted<'_>, searchable: &Searchable, whose: &Whose) -> Vec<(String, Option<&'static str>)> {
+        let ask = wanted.ask;
+        let is_left = |kind: &str| wanted.only.is_none_or(|only| only.iter().any(|left| left == kind));
         let by_patient = matches!(whose, Whose::Patients(_));
         let how = |kind: &str| {
             let by = searchable.of_patients(kind);
             if by_patient { by.map(Some) } else { searchable.has(kind).then_some(by) }
         };
         let mut types = Vec::new();
-        for kind in &ask.resource_types {
+        for kind in ask.resource_types.iter().filter(|kind| is_left(kind)) {
             if let Some(by) = how(kind) {
                 types.push((kind.clone(), by));
                 continue;
@@ -117,12 +128,14 @@ impl Plan {
             let whole_system = ask.level == Level::System;
             types = searchable
                 .types()
+                .filter(|kind| is_left(kind))
                 .filter(|kind| whole_system || searchable.of_patients(kind).is_some())
                 .filter_map(|kind| how(kind).map(|by| (kind.to_owned(), by)))
                 .collect();
             let beside: Vec<&str> = searchable.listed().filter(|kind| types.iter().all(|(searched, _)| searched != kind)).collect();
             let beside: Vec<&str> = beside
                 .into_iter()
+                .filter(|kind| is_left(kind))
                 .filter(|kind| *kind != "Group" && (PATIENT_COMPARTMENT.contains(kind) || BESIDE_PATIENTS.contains(kind)))
                 .collect();
             if !beside.is_empty() {
@@ -139,10 +152,11 @@ impl Plan {
 fn queries(ask: &Ask, kind: &str) -> Vec<Vec<(String, String)>> {
     let mut all = Vec::new();
     if let Some(since) = &ask.since {
-        all.push(("_lastUpdated".to_owned(), format!("gt{since}")));
+        // `gt` would leave out what changed within the same second as the moment, where that has no fraction.
+        all.push(("_lastUpdated".to_owned(), format!("ge{since}")));
     }
     for until in values(ask, "_until") {
-        all.push(("_lastUpdated".to_owned(), format!("lt{until}")));
+        all.push(("_lastUpdated".to_owned(), format!("le{until}")));
     }
     let elements: Vec<String> = values(ask, "_elements")
         .iter()
@@ -222,6 +236,7 @@ mod tests {
             resource_types: types.iter().map(|kind| (*kind).to_owned()).collect(),
             since: since.map(str::to_owned),
             parameters: parameters.as_object().cloned().unwrap_or_default(),
+            lenient: false,
         }
     }
 
@@ -230,7 +245,7 @@ mod tests {
     }
 
     fn planned(ask: &Ask, whose: Whose) -> Plan {
-        plan(ask, "https://h/r4", &server(), whose, 2)
+        plan(&Wanted { ask, only: None }, "https://h/r4", &server(), whose, 2)
     }
 
     fn said(plan: &Plan) -> Vec<(FindingKind, Severity)> {
@@ -289,7 +304,7 @@ mod tests {
                 |query: &[(String, String)]| query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
             plan.searches.iter().filter(|s| s.search.resource_type == kind).map(|s| text(&s.search.query)).collect()
         };
-        let dates = "_lastUpdated=gt2024-01-01T00:00:00Z&_lastUpdated=lt2025-01-01T00:00:00Z";
+        let dates = "_lastUpdated=ge2024-01-01T00:00:00Z&_lastUpdated=le2025-01-01T00:00:00Z";
         assert_eq!(
             queries("Observation"),
             [format!("{dates}&_elements=id,status&code=a,b&status=final"), format!("{dates}&_elements=id,status&code=c")]
@@ -311,6 +326,18 @@ mod tests {
         );
         let plan = planned(&ask(Level::Patient, &["Observation"], None, wanted), Whose::Everybody);
         assert_eq!(ids(&plan), ["p3", "p0", "stranger"]);
+    }
+
+    #[test]
+    fn types_that_are_here_already_are_not_searched() {
+        let left = ["Observation".to_owned(), "Practitioner".to_owned(), "Goal".to_owned()];
+        let of = |types: &[&str]| {
+            let ask = ask(Level::Group, types, None, json!({}));
+            let plan = plan(&Wanted { ask: &ask, only: Some(&left) }, "https://h/r4", &server(), patients(1), 2);
+            (plan.searches.iter().map(|s| s.search.resource_type.clone()).collect::<Vec<_>>(), said(&plan))
+        };
+        assert_eq!(of(&[]), (vec!["Observation".to_owned()], vec![(FindingKind::TypeNotSearched, Severity::Warning)]));
+        assert_eq!(of(&["Patient", "Observation", "Condition"]), (vec!["Observation".to_owned()], vec![]));
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub async fn walk(work: &Work, id: &str) -> Result<Found, StageError> {
         };
         match group {
             Ok(group) => walk.take(&group, &work.source.base_url),
-            Err(words) if first => return Err(impossible(work, &format!("the Group cannot be read ({words})"))),
+            Err(words) if first => return impossible(work, &format!("the Group cannot be read ({words})")).await,
             Err(words) => walk.left_out.unread = Some(walk.left_out.unread.take().map_or((1, words), |(n, words)| (n + 1, words))),
         }
         first = false;
