@@ -15,10 +15,12 @@ use bulkhead_shared::{
 };
 use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     ApiState,
+    openapi::JobStatus,
     problem::{Kind, Problem},
 };
 
@@ -27,31 +29,44 @@ pub const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 /// An export takes several steps at once until its server is asked.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
-#[derive(Debug, Serialize)]
+/// A job, as it stands when the answer is written.
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Answer {
+    /// The job's id; also the `etl_job_id` of its rows.
     pub job_id: Uuid,
+    #[schema(value_type = JobStatus)]
     pub status: &'static str,
-    /// The server's, once it has answered.
+    /// The server's status URL; null until it has answered. `POST /api/bulk-data/resume` takes it.
+    #[schema(required, example = "https://bulk-data.smarthealthit.org/fhir/bulkstatus/7b2c")]
     pub status_url: Option<String>,
     pub links: Links,
+    /// What went wrong; only when it has failed already.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "SMART authentication failed: Invalid JWT (the server said: invalid_client).")]
     pub error: Option<String>,
+    /// What to do about it; only with `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+    /// What else its reader should know: that it waits for another, or that the server has not answered yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
 /// Where to look, and what can be done (by POST) in its state.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Links {
+    /// The job: GET tells its status, DELETE deletes it.
     #[serde(rename = "self")]
     pub this: String,
+    /// Its status.
     pub status: String,
+    /// While it can be cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel: Option<String>,
+    /// While it has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<String>,
+    /// While it has failed as `incomplete`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept: Option<String>,
 }

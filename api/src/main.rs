@@ -19,6 +19,8 @@ struct Arguments {
 enum Command {
     /// Serve the API (the default)
     Serve(Box<ApiSettings>),
+    /// Print the description of the API (OpenAPI 3.1)
+    Openapi,
     /// Create or update the database's tables; safe to run twice, also at once
     Migrate {
         #[command(flatten)]
@@ -44,6 +46,10 @@ async fn main() -> ExitCode {
     let log = match &command {
         Command::Serve(settings) => &settings.log,
         Command::Migrate { log, .. } => log,
+        Command::Openapi => {
+            print!("{}", bulkhead_api::openapi());
+            return ExitCode::SUCCESS;
+        }
     };
     if let Err(error) = telemetry::start(log) {
         eprintln!("bulkhead-api: {error:#}");
@@ -52,6 +58,7 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Serve(settings) => bulkhead_api::serve(*settings).await,
         Command::Migrate { database, .. } => db::migrate(&database.database_url).await.map_err(Into::into),
+        Command::Openapi => Ok(()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

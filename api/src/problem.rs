@@ -7,7 +7,10 @@ use axum::{
 };
 use bulkhead_shared::db;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::openapi::ProblemType;
 
 /// The kinds of problems. Each has a stable `type` that programs may compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +32,25 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn facts(self) -> (StatusCode, &'static str, &'static str) {
+    pub const ALL: [Self; 14] = [
+        Self::InvalidRequest,
+        Self::InvalidJson,
+        Self::UnknownField,
+        Self::UnescapedKey,
+        Self::BodyTooLarge,
+        Self::BodyTooSlow,
+        Self::CrossOrigin,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::WrongHost,
+        Self::IdempotencyKeyReused,
+        Self::Internal,
+        Self::Unavailable,
+    ];
+
+    /// Status, `type` and `title`.
+    pub const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::InvalidRequest => (StatusCode::BAD_REQUEST, "/problems/invalid-request", "The request cannot be used"),
             Self::InvalidJson => (StatusCode::BAD_REQUEST, "/problems/invalid-json", "The body is not JSON"),
@@ -93,12 +114,20 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Body {
+/// What went wrong (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Body {
+    /// Stable: programs may compare it.
     #[serde(rename = "type")]
+    #[schema(value_type = ProblemType)]
     kind: &'static str,
+    /// The same for each `type`.
     title: &'static str,
+    /// The HTTP status again.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What happened here, and what to do next. Holds no secrets.
     detail: String,
 }
 

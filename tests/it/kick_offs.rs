@@ -20,12 +20,12 @@ fn updated(line: &[u8]) -> Option<String> {
     serde_json::from_slice::<Value>(line).ok()?["meta"]["lastUpdated"].as_str().map(str::to_owned)
 }
 
-/// The moment after which half of the conditions were updated.
+/// A midnight after which about half of the conditions were updated.
 fn moment(app: &App) -> String {
     let ndjson = app.sandbox.ndjson(GROUP, "Condition");
     let mut moments: Vec<String> = ndjson.split(|byte| *byte == b'\n').filter_map(updated).collect();
     moments.sort_unstable();
-    moments.swap_remove(moments.len() / 2)
+    format!("{}T00:00:00Z", &moments[moments.len() / 2][..10])
 }
 
 /// An export of two types since that moment, with further fields.
@@ -204,6 +204,7 @@ async fn a_group_that_was_asked_for_too_recently_waits_for_its_clock_and_costs_n
         let third = app.export_of(GROUP, &["Encounter"]).await;
         app.until_sql("SELECT snoozes = 1 FROM bulkhead.stages WHERE export_id = $1 AND kind = 'kick_off'", third).await;
         assert_eq!(app.sandbox.stats().faults, refused);
+        assert_eq!(app.operate(third, "cancel").await.0, 200);
         app.sql("UPDATE bulkhead.cool_downs SET until = now() + interval '4 s'").await;
         app.sql("UPDATE bulkhead.stages SET next_run_at = now() + interval '4 s' WHERE kind = 'kick_off' AND state = 'ready'").await;
         app.until(second, "completed").await;

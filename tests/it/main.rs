@@ -13,14 +13,18 @@ mod loading;
 mod long_polls;
 mod manifests;
 mod many_files;
+mod openapi;
 mod operations;
 mod polls;
+mod presets;
 mod queue;
 mod reading_again;
 mod real_data;
+mod retrying_many;
 mod search;
 mod search_trouble;
 mod slowing_down;
+mod troubleshooting;
 mod turns;
 mod walk;
 

@@ -25,6 +25,10 @@ const PRIVATE_KEY: &[&str] = &["private_key", "privateKey", "key", "jwk", "jwks"
 const JWKS_URL: &[&str] = &["jwks_url", "jwksUrl", "jwks_uri", "jwksURL"];
 const SCOPE: &[&str] = &["scope", "scopes"];
 
+/// All names that are read, for the description.
+#[cfg(test)]
+pub(super) const NAMES: [&[&str]; 7] = [FHIR_URL, TOKEN_URL, CLIENT_ID, PRIVATE_KEY, JWKS_URL, SCOPE, &["auth_type", "authType"]];
+
 impl Config {
     /// Takes it from the request, if it is there: an object, or a string that holds one.
     pub fn take(fields: &mut Fields) -> Result<Self, Problem> {

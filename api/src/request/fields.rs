@@ -11,7 +11,7 @@ impl Fields {
     /// The members of `body`, all of which must be `known`.
     pub fn of(body: &Value, known: &[&str]) -> Result<Self, Problem> {
         let Value::Object(members) = body else {
-            return Err(Problem::invalid("The body must be a JSON object, such as {\"fhir_server_url\": \"https://...\"}."));
+            return Err(Problem::invalid("The body must be a JSON object, with fields in quotes and their values."));
         };
         if let Some(stranger) = members.keys().find(|name| !known.contains(&name.as_str())) {
             let shown: String = stranger.chars().take(60).collect();

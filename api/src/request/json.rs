@@ -11,7 +11,7 @@ pub fn read(body: &[u8]) -> Result<Value, Problem> {
     if text.trim().is_empty() {
         return Err(Problem::new(
             Kind::InvalidJson,
-            "The body is empty; send a JSON object such as {\"fhir_server_url\": \"https://...\"}.",
+            "The body is empty; send a JSON object, such as {\"fhir_server_url\": \"https://...\"} to export or {\"all\": true} to retry.",
         ));
     }
     serde_json::from_str(text).map_err(|error| explain(text, &error))

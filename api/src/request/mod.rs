@@ -7,6 +7,8 @@ mod fields;
 mod instant;
 mod json;
 mod parameters;
+mod retry;
+mod schema;
 
 use bulkhead_shared::domain::{
     export::{Ask, Level},
@@ -19,6 +21,8 @@ use url::Url;
 pub use credentials::{Credentials, Smart};
 pub use fhir_url::group_segment;
 pub use json::read as read_json;
+pub use retry::{Retry, base_url, reason, retry};
+pub use schema::schemas;
 
 use crate::{canonical, problem::Problem};
 use config::Config;

@@ -9,54 +9,97 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bulkhead_shared::{
     db::exports::{self, Filter, Listed},
-    domain::export::ExportState,
+    domain::{
+        export::{ExportState, Level},
+        failure::Reason,
+    },
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use url::{Url, form_urlencoded};
+use url::form_urlencoded;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     ApiState,
     answer::Links,
+    openapi::{Always, BadQuery, JobStatus},
     problem::{Kind, Problem},
-    request::group_segment,
+    request::{base_url, group_segment, reason},
 };
 
 const DEFAULT_LIMIT: i64 = 50;
 const LARGEST_LIMIT: i64 = 500;
+pub const PARAMETERS: &[&str] = &["status", "group", "source", "reason", "limit", "after"];
 
-#[derive(Serialize)]
+/// A page of the list.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobPage)]
 pub struct Page {
+    /// The newest first.
     jobs: Vec<Job>,
-    /// The next page's URL.
+    /// The next page's URL; null on the last page.
+    #[schema(required, example = "/api/bulk-data/jobs?status=failed&after=AAYL...")]
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+/// An export in the list.
+#[derive(Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the guide's words")]
-struct Job {
+pub struct Job {
+    /// The job's id; also the `etl_job_id` of its rows.
     job_id: Uuid,
+    #[schema(value_type = JobStatus)]
     status: &'static str,
+    #[schema(value_type = Level)]
     level: String,
+    /// The Group's id, as it stands in URLs; null when it is not the export of a Group.
+    #[schema(required, example = "BMCHealthNet")]
     group_id: Option<String>,
+    /// The server's FHIR base URL.
     fhir_server_url: String,
+    /// The types that were asked for; empty: all.
     resource_types: Vec<String>,
+    /// Rows of its output files in the database.
     records_loaded: i64,
+    /// How many files the manifest has named so far.
     files: i64,
+    /// The job that asks the same and runs; this one starts when that one ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<Uuid>,
+    /// What went wrong, when it has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// When it was submitted.
     created_at: DateTime<Utc>,
+    /// When it ended.
+    #[schema(required)]
     finished_at: Option<DateTime<Utc>>,
     links: Links,
 }
 
+/// The exports, newest first, page by page.
+///
+/// Each page names the next: follow `next` as it was given. What is submitted meanwhile shifts nothing.
+#[utoipa::path(get, path = "/api/bulk-data/jobs", operation_id = "list_jobs", tag = "exports",
+    params(
+        ("status" = Option<JobStatus>, Query, description = "Only those that stand here."),
+        ("group" = Option<String>, Query, description = "Only this Group's.", example = "BMCHealthNet"),
+        ("source" = Option<String>, Query, description = "Only this server's: its FHIR base URL."),
+        ("reason" = Option<Reason>, Query, description = "Only those that failed for this reason."),
+        ("limit" = Option<i64>, Query, description = "Exports a page; 50 if it is not given.", minimum = 1, maximum = 500),
+        ("after" = Option<String>, Query, description = "Where the page before ended; it stands in `next`."),
+    ),
+    responses((status = 200, description = "A page.", body = Page), BadQuery, Always))]
 pub async fn list(State(state): State<Arc<ApiState>>, RawQuery(query): RawQuery) -> Result<Json<Page>, Problem> {
     let query = Query::parse(query.as_deref().unwrap_or_default())?;
-    let filter =
-        Filter { states: query.states.as_deref(), group_id: query.group.as_deref(), base_url: query.source.as_deref(), after: query.after };
+    let filter = Filter {
+        states: query.states.as_deref(),
+        group_id: query.group.as_deref(),
+        base_url: query.source.as_deref(),
+        reason: query.reason,
+        after: query.after,
+    };
     // One more than asked for tells whether there is a next page.
     let mut listed = exports::page(&state.pool, &filter, query.limit + 1).await?;
     let more = i64::try_from(listed.len()).unwrap_or(i64::MAX) > query.limit;
@@ -94,6 +137,7 @@ struct Query {
     states: Option<Vec<String>>,
     group: Option<String>,
     source: Option<String>,
+    reason: Option<Reason>,
     limit: i64,
     after: Option<(DateTime<Utc>, Uuid)>,
     /// As given, without `after`: the next page asks the same.
@@ -102,12 +146,14 @@ struct Query {
 
 impl Query {
     fn parse(text: &str) -> Result<Self, Problem> {
-        let mut query = Self { states: None, group: None, source: None, limit: DEFAULT_LIMIT, after: None, given: Vec::new() };
+        let mut query =
+            Self { states: None, group: None, source: None, reason: None, limit: DEFAULT_LIMIT, after: None, given: Vec::new() };
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             match name.as_ref() {
                 "status" => query.states = Some(states(&value)?),
                 "group" => query.group = Some(group_segment(&value)),
-                "source" => query.source = Some(source(&value)),
+                "source" => query.source = Some(base_url(&value)),
+                "reason" => query.reason = Some(reason(&value)?),
                 "limit" => query.limit = limit(&value)?,
                 "after" => query.after = Some(read_cursor(&value)?),
                 _ => return Err(unknown(&name)),
@@ -128,7 +174,7 @@ impl Query {
 
 fn unknown(name: &str) -> Problem {
     let shown: String = name.chars().take(60).collect();
-    Problem::new(Kind::UnknownField, format!("unknown query parameter {shown:?}; known ones are status, group, source, limit, after."))
+    Problem::new(Kind::UnknownField, format!("unknown query parameter {shown:?}; known ones are {}.", PARAMETERS.join(", ")))
 }
 
 /// The states behind a word of the wire.
@@ -139,12 +185,6 @@ fn states(word: &str) -> Result<Vec<String>, Problem> {
         return Err(Problem::invalid("status must be one of queued, in-progress, downloading, loading, completed, failed, cancelled."));
     }
     Ok(states)
-}
-
-/// A base URL as sources keep it.
-fn source(text: &str) -> String {
-    let url = Url::parse(text.trim()).map_or_else(|_| text.trim().to_owned(), String::from);
-    url.trim_end_matches('/').replace('\0', "")
 }
 
 fn limit(text: &str) -> Result<i64, Problem> {

@@ -1,11 +1,13 @@
 //! One HTTP resource, one file.
 
-mod health;
-mod jobs;
-mod kick_off;
-mod operations;
-mod resume;
-mod status;
+pub mod docs;
+pub mod health;
+pub mod jobs;
+pub mod kick_off;
+pub mod operations;
+pub mod resume;
+pub mod retry;
+pub mod status;
 
 use std::{sync::Arc, time::Duration};
 
@@ -57,12 +59,16 @@ pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/api/bulk-data/kick-off", post(kick_off::submit))
         .route("/api/bulk-data/resume", post(resume::resume))
+        .route("/api/bulk-data/retry", post(retry::many))
         .route("/api/bulk-data/status/{job_id}", get(status::read))
         .route("/api/bulk-data/jobs", get(jobs::list))
         .route("/api/bulk-data/jobs/{job_id}", get(status::read).delete(operations::delete))
         .route("/api/bulk-data/jobs/{job_id}/retry", post(operations::retry))
         .route("/api/bulk-data/jobs/{job_id}/cancel", post(operations::cancel))
         .route("/api/bulk-data/jobs/{job_id}/accept", post(operations::accept))
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page))
+        .route("/docs/{file}", get(docs::file))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .fallback(nothing_here)
@@ -82,6 +88,9 @@ fn harden<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // A page says itself what it may do.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     response
 }
 

@@ -16,24 +16,39 @@ use super::{being_deleted, job_id, no_such_job};
 use crate::{
     ApiState,
     answer::Answer,
+    openapi::{Always, Changes, NotInThisState, OneJob},
     problem::{Kind, Problem},
 };
 
 /// A deadlock with a finishing stage ends one of the two; the operation is simply run again.
 const TRIES: usize = 4;
 
+/// Retry a failed export: it goes on where it stopped.
+///
+/// Where its server has forgotten it, it starts over.
+#[utoipa::path(post, path = "/api/bulk-data/jobs/{job_id}/retry", operation_id = "retry", tag = "operations", params(("job_id" = Uuid, Path)),
+    responses((status = 200, description = "It goes on.", body = Answer), OneJob, NotInThisState, Changes, Always))]
 pub async fn retry(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
     operate(&state, Operation::Retry, &id).await
 }
 
+/// Cancel an export: its server is told, its files are cleaned up, its rows stay.
+#[utoipa::path(post, path = "/api/bulk-data/jobs/{job_id}/cancel", operation_id = "cancel", tag = "operations", params(("job_id" = Uuid, Path)),
+    responses((status = 200, description = "It is cancelled.", body = Answer), OneJob, NotInThisState, Changes, Always))]
 pub async fn cancel(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
     operate(&state, Operation::Cancel, &id).await
 }
 
+/// Accept the gaps of an export that failed as `incomplete`: it becomes `completed`, its findings stay.
+#[utoipa::path(post, path = "/api/bulk-data/jobs/{job_id}/accept", operation_id = "accept", tag = "operations", params(("job_id" = Uuid, Path)),
+    responses((status = 200, description = "Its gaps are accepted.", body = Answer), OneJob, NotInThisState, Changes, Always))]
 pub async fn accept(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
     operate(&state, Operation::Accept, &id).await
 }
 
+/// Delete an export, its rows and its files. One that runs is cancelled first.
+#[utoipa::path(delete, path = "/api/bulk-data/jobs/{job_id}", operation_id = "delete", tag = "operations", params(("job_id" = Uuid, Path)),
+    responses((status = 202, description = "It is being deleted.", body = Answer), OneJob, Changes, Always))]
 pub async fn delete(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
     operate(&state, Operation::Delete, &id).await
 }

@@ -15,8 +15,9 @@ use bulkhead_shared::{
         exports, sources, stages,
     },
     domain::{
-        export::{Export, ExportState},
+        export::{Export, ExportState, Level, Route},
         failure::Failure,
+        file::{FileKind, FileState},
         finding::Finding,
         outgoing::without_query,
     },
@@ -26,15 +27,36 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::PgPool;
 use tokio::time::{Instant, sleep_until};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{being_deleted, job_id, no_such_job};
-use crate::{ApiState, answer::Links, headers, problem::Problem};
+use crate::{
+    ApiState,
+    answer::Links,
+    headers,
+    openapi::{Always, JobStatus, OneJob},
+    problem::Problem,
+};
 
 /// Sentences of the story that are shown.
 const EVENTS: i64 = 50;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// Where an export stands, all of it.
+///
+/// With `Prefer: wait=N` the answer comes when the status changes or N seconds are over; with `If-None-Match` too, when anything changes.
+#[utoipa::path(get, path = "/api/bulk-data/status/{job_id}", operation_id = "status", tag = "exports",
+    params(
+        ("job_id" = Uuid, Path, description = "The `job_id` that the kick-off answered."),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: seconds to wait for news, at most 60; without it the answer comes at once.", example = "wait=30"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer: 304 if nothing has changed since."),
+    ),
+    responses(
+        (status = 200, description = "The status.", body = Status, headers(("ETag" = String, description = "Of this answer."))),
+        (status = 304, description = "Nothing has changed since the answer with this `ETag`."),
+        OneJob, Always
+    ))]
 pub async fn read(State(state): State<Arc<ApiState>>, Path(id): Path<String>, head: HeaderMap) -> Result<Response, Problem> {
     let id = job_id(&id)?;
     let wait = headers::wait(&head).unwrap_or_default();
@@ -109,61 +131,117 @@ async fn snapshot(pool: &PgPool, id: Uuid) -> Result<(ExportState, Status), Prob
     Ok((export.state, Status::of(export, base_url, files, said, counts, events)))
 }
 
-#[derive(Serialize)]
+/// Where an export stands.
+#[derive(Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the guide's words")]
-struct Status {
+pub struct Status {
+    /// The job's id; also the `etl_job_id` of its rows.
     job_id: Uuid,
+    #[schema(value_type = JobStatus)]
     status: &'static str,
+    /// A sentence, while there is something to say: the server's own `X-Progress`, or how much is here.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "3 of 5 files downloaded, 4 of 7 parts loaded, 12,345 resources")]
     progress: Option<String>,
+    /// What went wrong; there exactly when `status` is `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(examples(
+        "SMART authentication failed: Invalid JWT (the server said: invalid_client).",
+        "Timeout exceeded: https://bulk-data.smarthealthit.org/fhir/bulkstatus/7b2c sent nothing for 300 s.",
+        "Bulk export reported error: Too many files."
+    ))]
     error: Option<String>,
+    /// What to do about it; there with `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "check that client_id is right, that the private key is the registered one, and that token_url is right")]
     remedy: Option<String>,
+    /// The failure by its parts, for programs; there with `error`.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Failure>,
+    /// The server's status URL; null until it has answered.
+    #[schema(required)]
     status_url: Option<String>,
+    /// The server's FHIR base URL. Of a resumed export: the origin of its status URL.
+    #[schema(example = "https://bulk-data.smarthealthit.org/eyJlcnIi/fhir")]
     fhir_server_url: String,
+    #[schema(value_type = Level)]
     level: &'static str,
-    /// `bulk`, or `search` where there was no bulk export to be had.
+    /// How its resources are had: by the server's bulk export, or by FHIR search where there was none to be had.
+    #[schema(value_type = Route)]
     route: &'static str,
+    /// The Group's id, as it stands in URLs; null when it is not the export of a Group.
+    #[schema(required, example = "BMCHealthNet")]
     group_id: Option<String>,
+    /// The types that were asked for; empty: all.
     resource_types: Vec<String>,
+    /// Only what has changed since was asked for; as it was given.
+    #[schema(required, example = "2023-01-01T00:00:00Z")]
     since: Option<String>,
+    /// The job that asks the same and runs; this one starts when that one ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<Uuid>,
+    /// Rows of its output files in the database.
+    #[schema(minimum = 0)]
     records_loaded: i64,
+    /// The files of the server's manifest.
     files: Vec<File>,
+    /// Gaps and oddities: what keeps it from `completed`, and warnings.
     findings: Vec<Finding>,
+    /// The server's time of its data (`transactionTime`), as it was written. Use it as the next export's `since`.
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction_time: Option<String>,
+    /// When the server forgets the files (`Expires`).
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<DateTime<Utc>>,
+    /// When a person accepted its gaps.
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted_at: Option<DateTime<Utc>>,
+    /// When it was submitted.
     created_at: DateTime<Utc>,
+    /// When a worker first took it.
+    #[schema(required)]
     started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[schema(required)]
     finished_at: Option<DateTime<Utc>>,
+    /// How many stages of each kind are in each state. Those of an ended export go after a day.
+    #[schema(example = json!({"auth": {"done": 1}, "kick_off": {"done": 1}, "poll": {"running": 1}}))]
     stages: BTreeMap<String, BTreeMap<String, i64>>,
+    /// The last 50 sentences of its story, oldest first.
     events: Vec<Event>,
     links: Links,
 }
 
-#[derive(Serialize)]
-struct File {
+/// One entry of the manifest.
+#[derive(Serialize, ToSchema)]
+pub struct File {
+    /// From 1, in the manifest's order.
     n: i32,
+    /// The type of its resources, as the manifest says.
     #[serde(rename = "type")]
+    #[schema(required, example = "Patient")]
     resource_type: Option<String>,
+    /// Which array of the manifest listed it.
+    #[schema(value_type = FileKind)]
     kind: String,
-    /// Its query may hold a signature.
+    /// Without its query, which may hold a signature.
     url: String,
+    #[schema(value_type = FileState)]
     state: String,
+    /// The manifest's `count`, where it gave one.
+    #[schema(required)]
     expected_count: Option<i64>,
+    /// Lines that were read so far, without empty ones: rows, duplicates and rejects together, once it is loaded.
     lines: i64,
+    /// Rows in the database.
     rows: i64,
+    /// Lines whose resource was there already.
     duplicates: i64,
+    /// Lines that could not be loaded; they are kept in `rejected_lines`.
     rejects: i64,
+    /// Uncompressed bytes that were read so far.
     bytes: i64,
+    /// Why it could not be downloaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }

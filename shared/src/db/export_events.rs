@@ -3,11 +3,13 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::domain::{stage::StageKind, words};
 
 words! {
+    /// How much it matters.
     pub enum EventLevel {
         Info = "info",
         Warning = "warning",
@@ -68,17 +70,25 @@ pub async fn tell_lost(
 }
 
 /// A sentence of the story.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Event {
+    /// Grows from sentence to sentence.
     pub id: i64,
+    /// When it happened.
     pub at: DateTime<Utc>,
+    #[schema(value_type = EventLevel)]
     pub level: String,
+    /// The stage that tells it, if one does.
+    #[schema(value_type = Option<StageKind>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
+    /// Which attempt of the stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i32>,
+    /// Which worker process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// The sentence.
     pub message: String,
 }
 

@@ -2,6 +2,7 @@
 
 mod kick_off;
 mod list;
+mod retry;
 mod searched;
 
 use chrono::{DateTime, Utc};
@@ -18,6 +19,7 @@ pub use kick_off::{
     add_finding, clear_intent, complete_manifest, drop_parameters, early_findings, next_type, set_intent, set_status_url, split,
 };
 pub use list::{Filter, Listed, page};
+pub use retry::{FailedFilter, Matched, retry_some, would_retry};
 pub use searched::{set_searched, step_to_searches};
 
 /// An export by its id.

@@ -56,8 +56,9 @@ words! {
 words! {
     /// How its resources are had.
     pub enum Route {
+        /// By the server's bulk export.
         Bulk = "bulk",
-        /// There was no bulk export to be had.
+        /// By FHIR search: there was no bulk export to be had.
         Search = "search",
     }
 }

@@ -1,6 +1,7 @@
 //! Why an export failed, in words that say what to do next.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{stage::StageKind, words};
 
@@ -19,6 +20,7 @@ words! {
         ServerError = "server_error",
         /// The server has forgotten the export or its files.
         Expired = "expired",
+        /// The server says that the export is too large for it.
         TooManyFiles = "too_many_files",
         /// The server did not answer in time, or could not be reached.
         Unreachable = "unreachable",
@@ -34,9 +36,11 @@ words! {
 }
 
 /// A failure: where, why, and what to do next. No PHI, no secrets, no signed URLs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
+    /// Where it failed.
     pub stage: StageKind,
+    /// The class of the failure: what lists and retries are filtered by.
     pub reason: Reason,
     /// One sentence: what happened.
     pub detail: String,

@@ -12,6 +12,7 @@ words! {
 }
 
 words! {
+    /// Where a file stands; whether it is loaded, its numbers tell.
     pub enum FileState {
         Pending = "pending",
         Downloaded = "downloaded",

@@ -5,15 +5,25 @@ use super::words;
 words! {
     /// One word names a stage's file, its queue rows, its span, its metric label.
     pub enum StageKind {
+        /// Gets an access token.
         Auth = "auth",
+        /// Asks the server to export.
         KickOff = "kick_off",
+        /// Asks the server how far it is.
         Poll = "poll",
+        /// Finds out who is in the Group and what can be searched, where there is no bulk export.
         Members = "members",
+        /// Downloads a file.
         Download = "download",
+        /// Reads the pages of a search.
         Search = "search",
+        /// Loads a part of a file.
         Load = "load",
+        /// Compares what came with what should have come.
         Finish = "finish",
+        /// Tells the server that it may forget the export.
         Release = "release",
+        /// Deletes the downloaded files.
         CleanUp = "clean_up",
     }
 }
