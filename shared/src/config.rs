@@ -64,6 +64,32 @@ pub struct HttpSettings {
     pub http_ca_file: Option<PathBuf>,
 }
 
+/// How a server without a bulk export is read by FHIR search. What meets one of the limits fails and says which.
+#[derive(Debug, Clone, Args)]
+pub struct SearchSettings {
+    /// Patients in one search; fewer where a server refuses so many
+    #[arg(long, env = "SEARCH_PATIENTS", default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub search_patients: u16,
+    /// Resources on a page (`_count`); a server may give fewer
+    #[arg(long, env = "SEARCH_PAGE", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub search_page: u16,
+    /// Bytes of a URL; a longer search is sent by POST
+    #[arg(long, env = "SEARCH_URL_LENGTH", default_value_t = 2000)]
+    pub search_url_length: usize,
+    /// MiB of one page
+    #[arg(long, env = "SEARCH_MAX_PAGE_SIZE", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub search_max_page_size: u16,
+    /// Pages of one search: of a type and its patients
+    #[arg(long, env = "SEARCH_MAX_PAGES", default_value_t = 100_000, value_parser = clap::value_parser!(i64).range(1..))]
+    pub search_max_pages: i64,
+    /// Groups in a Group, itself included
+    #[arg(long, env = "SEARCH_MAX_GROUPS", default_value_t = 1000)]
+    pub search_max_groups: usize,
+    /// Patients of a Group and of the Groups in it
+    #[arg(long, env = "SEARCH_MAX_MEMBERS", default_value_t = 100_000)]
+    pub search_max_members: usize,
+}
+
 /// Which hosts may be spoken to.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OutgoingSettings {

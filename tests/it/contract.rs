@@ -19,10 +19,16 @@ use crate::setup;
 const GROUP: &str = "HealthNewEngland";
 const GATE: i64 = 4711;
 
-async fn start() -> App {
+/// These stages are of an export whose server has no $export.
+fn is_of_a_search(kind: StageKind) -> bool {
+    matches!(kind, StageKind::Members | StageKind::Search)
+}
+
+async fn start(kind: StageKind) -> App {
     let retention = ("BULK_DATA_RETENTION", "0".to_owned());
+    let switches = if is_of_a_search(kind) { "no-export" } else { "" }.to_owned();
     App::start(Setup {
-        sandbox: SandboxConfig { auth: true, resources_per_file: 200, ..setup().sandbox },
+        sandbox: SandboxConfig { auth: true, resources_per_file: 200, switches, ..setup().sandbox },
         settings: vec![retention],
         workers: 0,
         ..setup()
@@ -48,10 +54,15 @@ async fn when_first_done(app: &App, kind: StageKind, body: &str) {
 async fn ends_right(app: &App, job: Uuid, kind: StageKind) {
     app.until(job, "completed").await;
     app.assert_rows_right(job, GROUP).await;
-    app.until_sql("SELECT cleaned_at IS NOT NULL AND released_at IS NOT NULL FROM bulkhead.exports WHERE id = $1", job).await;
+    // A server that was searched has nothing to forget.
+    app.until_sql(
+        "SELECT cleaned_at IS NOT NULL AND (released_at IS NOT NULL OR route = 'search') FROM bulkhead.exports WHERE id = $1",
+        job,
+    )
+    .await;
     app.assert_nothing_left().await;
     let stats = app.sandbox.stats();
-    assert_eq!(stats.kick_offs, 1, "{kind}: the server was asked more than once");
+    assert_eq!(stats.kick_offs, u64::from(!is_of_a_search(kind)), "{kind}: the server was asked more than once");
     let runs: i32 = sqlx::query_scalar("SELECT max(runs - snoozes) FROM bulkhead.stages WHERE export_id = $1 AND kind = $2")
         .bind(job)
         .bind(kind.as_str())
@@ -72,7 +83,7 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 }
 
 async fn run_twice(kind: StageKind) {
-    let mut app = start().await;
+    let mut app = start(kind).await;
     // Done, and delivered once more: as if its acknowledgement had been lost.
     let again = "NEW.state := 'ready'; NEW.worker_id := NULL; NEW.claim_id := NULL; NEW.ticketed_at := NULL;
                  NEW.finished_at := NULL; NEW.attempt := 0; NEW.next_run_at := clock_timestamp();";
@@ -99,7 +110,7 @@ async fn run_twice(kind: StageKind) {
 }
 
 async fn killed_before_finish(kind: StageKind) {
-    let mut app = start().await;
+    let mut app = start(kind).await;
     when_first_done(&app, kind, &format!("PERFORM pg_advisory_xact_lock({GATE});")).await;
     let mut gate = PgConnection::connect(&app.database.url).await.expect("a connection");
     sqlx::query("SELECT pg_advisory_lock($1)").bind(GATE).execute(&mut gate).await.expect("a lock");
@@ -119,7 +130,7 @@ async fn killed_before_finish(kind: StageKind) {
 
 /// A ticket for a stage that is done, and a finish under a claim that is not the stage's any more.
 async fn stale(kind: StageKind) {
-    let mut app = start().await;
+    let mut app = start(kind).await;
     app.add_worker();
     let job = app.export(GROUP).await;
     app.until(job, "completed").await;
@@ -191,6 +202,38 @@ impl bulkhead_shared::queue::Tail for Spoil {
     }
 }
 
+/// A kick-off that leads to a search is done twice too, and the search is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kick_off_that_falls_back_twice_comes_to_the_same_result() {
+    let mut app = start(StageKind::Members).await;
+    let again = "NEW.state := 'ready'; NEW.worker_id := NULL; NEW.claim_id := NULL; NEW.ticketed_at := NULL;
+                 NEW.finished_at := NULL; NEW.attempt := 0; NEW.next_run_at := clock_timestamp() + interval '1 s';";
+    when_first_done(&app, StageKind::KickOff, again).await;
+    // The members are known, and the export does not end, before it runs again.
+    app.sandbox.fault("search:hold@Encounter");
+    app.add_worker();
+    let job = app.export(GROUP).await;
+    app.until_sql(
+        "SELECT bool_and(state = 'done') AND max(runs) = 2 FROM bulkhead.stages WHERE export_id = $1 AND kind IN ('kick_off', 'members')",
+        job,
+    )
+    .await;
+    app.sandbox.release();
+    app.until(job, "completed").await;
+    app.assert_nothing_left().await;
+    app.assert_rows_right(job, GROUP).await;
+    app.until_sql("SELECT cleaned_at IS NOT NULL FROM bulkhead.exports WHERE id = $1", job).await;
+    let told: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM bulkhead.export_events WHERE export_id = $1 AND (message LIKE '%FHIR search instead%' OR message LIKE '%Searches to make%')",
+    )
+    .bind(job)
+    .fetch_one(&app.pool)
+    .await
+    .expect("the story");
+    assert_eq!(told, 2, "each is said once");
+    assert_eq!(app.sandbox.stats().kick_off_requests, 1);
+}
+
 macro_rules! contract {
     ($($kind:ident => $name:ident),+ $(,)?) => { $(
         mod $name {
@@ -225,7 +268,9 @@ contract! {
     Auth => auth,
     KickOff => kick_off,
     Poll => poll,
+    Members => members,
     Download => download,
+    Search => search,
     Load => load,
     Finish => finish_stage,
     Release => release,

@@ -26,6 +26,8 @@ mod queue;
 mod reading_again;
 mod real_data;
 mod retrying_many;
+mod search;
+mod search_trouble;
 mod slowing_down;
 mod troubleshooting;
 mod turns;

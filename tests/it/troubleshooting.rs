@@ -70,7 +70,7 @@ async fn invalid_jwt_names_what_to_check_and_the_right_credentials_help() {
     let job = app.submit(&with("token_url", json!(app.sandbox.token_url().replace("token", "elsewhere")))).await;
     fails(&app, job, "SMART authentication failed: HTTP 404", &remedy, "credentials").await;
     // A key that is none is seen before anybody is asked.
-    for (key, words) in [(json!("not a key"), "private_key"), (json!({"kty": "RSA", "n": "AQAB"}), "no private RSA key")] {
+    for (key, words) in [(json!("not a key"), "private_key"), (json!({"kty": "RSA", "n": "AQAB"}), "no private key")] {
         let (code, problem) = app.request(Method::POST, KICK_OFF, Some(&with("private_key", key)), &[]).await;
         assert_eq!(code, 400, "{problem}");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{problem}");

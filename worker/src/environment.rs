@@ -2,7 +2,7 @@
 
 use bulkhead_shared::{
     blob::Blobs,
-    config::{BlobSettings, LimitSettings, RetrySettings},
+    config::{BlobSettings, LimitSettings, RetrySettings, SearchSettings},
     secrets::Cipher,
 };
 use sqlx::PgPool;
@@ -25,4 +25,5 @@ pub struct Environment {
     pub retry: RetrySettings,
     pub blob_settings: BlobSettings,
     pub limits: LimitSettings,
+    pub search: SearchSettings,
 }

@@ -52,6 +52,7 @@ pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
         retry: settings.retry.clone(),
         blob_settings: settings.blobs.clone(),
         limits: settings.limits.clone(),
+        search: settings.search.clone(),
     });
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

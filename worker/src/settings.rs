@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bulkhead_shared::config::{
-    BlobSettings, DatabaseSettings, HttpSettings, LimitSettings, LogSettings, OutgoingSettings, RetrySettings, SecretSettings, seconds,
+    BlobSettings, DatabaseSettings, HttpSettings, LimitSettings, LogSettings, OutgoingSettings, RetrySettings, SearchSettings,
+    SecretSettings, seconds,
 };
 use clap::Parser;
 
@@ -25,6 +26,8 @@ pub struct WorkerSettings {
     pub limits: LimitSettings,
     #[command(flatten)]
     pub retry: RetrySettings,
+    #[command(flatten)]
+    pub search: SearchSettings,
     #[command(flatten)]
     pub log: LogSettings,
     /// Downloads at once

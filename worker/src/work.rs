@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bulkhead_shared::{
     blob::Blobs,
-    config::{BlobSettings, LimitSettings, RetrySettings},
+    config::{BlobSettings, LimitSettings, RetrySettings, SearchSettings},
     db::{
         self, access_tokens,
         cool_downs::{self, CoolDown},
@@ -14,6 +14,8 @@ use bulkhead_shared::{
     domain::{
         export::{Ask, Export},
         file::{ExportFile, FilePart},
+        finding::Finding,
+        search::{Cursor, Search},
         source::{Discovered, Source},
     },
     queue::{Claim, Fence, FinishError, StageError, Tail},
@@ -91,6 +93,20 @@ impl Work {
 
     pub fn blob_settings(&self) -> &BlobSettings {
         &self.env.blob_settings
+    }
+
+    /// What was found before the end.
+    pub async fn early_findings(&self) -> Result<Vec<Finding>, StageError> {
+        Ok(exports::early_findings(&self.env.pool, self.export.id).await?)
+    }
+
+    pub fn search_settings(&self) -> &SearchSettings {
+        &self.env.search
+    }
+
+    /// What this stage's file is searched for by, and where that stands now.
+    pub async fn search_now(&self) -> Result<(Search, Cursor), StageError> {
+        export_files::searches::get(&self.env.pool, self.file()?.id).await?.ok_or(StageError::Lost)
     }
 
     /// Commits something in the middle of the work, if the stage is still ours. Waits while Postgres is away.

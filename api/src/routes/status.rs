@@ -15,7 +15,7 @@ use bulkhead_shared::{
         exports, sources, stages,
     },
     domain::{
-        export::{Export, ExportState, Level, Purpose},
+        export::{Export, ExportState, Level, Purpose, Route},
         failure::Failure,
         file::{FileKind, FileState},
         finding::Finding,
@@ -166,6 +166,9 @@ pub struct Status {
     fhir_server_url: String,
     #[schema(value_type = Level)]
     level: &'static str,
+    /// How its resources are had: by the server's bulk export, or by FHIR search where there was none to be had.
+    #[schema(value_type = Route)]
+    route: &'static str,
     /// The Group's id, as it stands in URLs; null when it is not the export of a Group.
     #[schema(required, example = "BMCHealthNet")]
     group_id: Option<String>,
@@ -264,6 +267,7 @@ impl Status {
             status_url: export.status_url,
             fhir_server_url,
             level: export.ask.level.as_str(),
+            route: export.route.as_str(),
             group_id: export.ask.group_id,
             resource_types: export.ask.resource_types,
             since: export.ask.since,

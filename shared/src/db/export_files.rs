@@ -1,5 +1,7 @@
 //! Table `export_files`.
 
+pub mod searches;
+
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
@@ -164,6 +166,9 @@ pub struct FileTotals {
     pub deletions: i64,
     /// Of an error file: a list of lists of `{severity, text, count}`.
     pub outcomes: serde_json::Value,
+    /// Of a search: what its pages said.
+    pub search: Option<serde_json::Value>,
+    pub cursor: Option<serde_json::Value>,
 }
 
 /// Every file with the sums of its parts.
@@ -178,7 +183,7 @@ pub async fn totals(db: &mut PgConnection, export_id: Uuid) -> sqlx::Result<Vec<
                   coalesce(sum(p.subsetted), 0)::bigint AS "subsetted!",
                   CASE WHEN f.kind = 'deleted' THEN (SELECT count(*) FROM bulkhead.deletions d JOIN bulkhead.file_parts dp ON dp.id = d.part_id
                                                        WHERE dp.file_id = f.id) ELSE 0 END AS "deletions!",
-                  coalesce(jsonb_agg(p.outcomes) FILTER (WHERE p.outcomes IS NOT NULL), '[]') AS "outcomes!"
+                  coalesce(jsonb_agg(p.outcomes) FILTER (WHERE p.outcomes IS NOT NULL), '[]') AS "outcomes!", f.search, f.cursor
              FROM bulkhead.export_files f LEFT JOIN bulkhead.file_parts p ON p.file_id = f.id
             WHERE f.export_id = $1 GROUP BY f.id ORDER BY f.n"#,
         export_id

@@ -4,6 +4,7 @@ mod checks;
 mod kick_off;
 mod list;
 mod retry;
+mod searched;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -21,6 +22,7 @@ pub use kick_off::{
 };
 pub use list::{Filter, Listed, page};
 pub use retry::{FailedFilter, Matched, retry_some, would_retry};
+pub use searched::{set_searched, step_to_searches};
 
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {
@@ -31,7 +33,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Expor
 pub async fn get_many(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Export>> {
     sqlx::query_as!(
         ExportRow,
-        r#"SELECT id, source_id, purpose, level, group_id, resource_types, since, parameters, lenient, accept_partial, waits_for, state,
+        r#"SELECT id, source_id, purpose, level, group_id, resource_types, since, parameters, lenient, accept_partial, route, waits_for, state,
                   dropped, split_types, split_at, earlier_status_urls,
                   kick_off_intent_at, status_url, next_manifest_url, manifest_pages, manifest_complete, transaction_time,
                   expires_at, findings, accepted_at, released_at, delete_requested_at, restarts,
@@ -57,6 +59,7 @@ struct ExportRow {
     parameters: serde_json::Value,
     lenient: bool,
     accept_partial: bool,
+    route: String,
     waits_for: Option<Uuid>,
     state: String,
     dropped: Vec<String>,
@@ -114,6 +117,7 @@ impl TryFrom<ExportRow> for Export {
             split_at: usize::try_from(row.split_at).unwrap_or(0),
             earlier_status_urls: row.earlier_status_urls,
             accept_partial: row.accept_partial,
+            route: row.route.parse()?,
             waits_for: row.waits_for,
             state: row.state.parse()?,
             kick_off_intent_at: row.kick_off_intent_at,
@@ -289,7 +293,7 @@ pub async fn step_to_loading(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()
         "UPDATE bulkhead.exports e SET state = 'loading'
           WHERE id = $1 AND state = 'downloading' AND manifest_complete
             AND NOT EXISTS (SELECT FROM bulkhead.stages s
-                             WHERE s.export_id = e.id AND s.kind = 'download' AND s.state IN ('ready', 'running'))",
+                             WHERE s.export_id = e.id AND s.kind IN ('download', 'search') AND s.state IN ('ready', 'running'))",
         id
     )
     .execute(db)
@@ -297,11 +301,11 @@ pub async fn step_to_loading(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()
     Ok(())
 }
 
-/// Whether a download or load is still to come.
+/// Whether a download, search or load is still to come.
 pub async fn has_live_data_stages(db: &mut PgConnection, id: Uuid) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM bulkhead.stages
-                           WHERE export_id = $1 AND kind IN ('download', 'load') AND state IN ('ready', 'running')) AS "live!""#,
+                           WHERE export_id = $1 AND kind IN ('download', 'search', 'load') AND state IN ('ready', 'running')) AS "live!""#,
         id
     )
     .fetch_one(db)

@@ -26,7 +26,7 @@ pub async fn summary(db: impl PgExecutor<'_>, export_id: Uuid) -> sqlx::Result<V
 pub async fn progress(db: impl PgExecutor<'_>, export_id: Uuid) -> sqlx::Result<Option<String>> {
     let said = sqlx::query_scalar!(
         "SELECT progress FROM bulkhead.stages
-          WHERE export_id = $1 AND kind IN ('auth', 'kick_off', 'poll') AND state IN ('ready', 'running') AND progress IS NOT NULL
+          WHERE export_id = $1 AND kind IN ('auth', 'kick_off', 'poll', 'members') AND state IN ('ready', 'running') AND progress IS NOT NULL
           ORDER BY created_at DESC LIMIT 1",
         export_id
     )

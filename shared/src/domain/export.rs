@@ -62,6 +62,16 @@ words! {
     }
 }
 
+words! {
+    /// How its resources are had.
+    pub enum Route {
+        /// By the server's bulk export.
+        Bulk = "bulk",
+        /// By FHIR search: there was no bulk export to be had.
+        Search = "search",
+    }
+}
+
 /// What is asked of a server: level, Group and parameters of the kick-off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
@@ -110,6 +120,12 @@ impl Export {
         }
     }
 
+    /// The types that are still to be had, where the server is asked for each by itself.
+    #[must_use]
+    pub fn types_left(&self) -> Option<&[String]> {
+        self.split_types.as_ref().map(|types| types.get(self.split_at..).unwrap_or_default())
+    }
+
     /// All status URLs that the server has given for it.
     pub fn status_urls(&self) -> impl Iterator<Item = &str> {
         self.earlier_status_urls.iter().chain(&self.status_url).map(String::as_str)
@@ -136,6 +152,7 @@ pub struct Export {
     pub purpose: Purpose,
     pub ask: Ask,
     pub accept_partial: bool,
+    pub route: Route,
     pub waits_for: Option<Uuid>,
     pub state: ExportState,
     pub kick_off_intent_at: Option<DateTime<Utc>>,

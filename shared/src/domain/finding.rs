@@ -30,6 +30,16 @@ words! {
         WrongType = "wrong_type",
         /// Resources came more than once; the newer is kept.
         Duplicates = "duplicates",
+        /// There was no bulk export: FHIR search took its place.
+        SearchedInstead = "searched_instead",
+        /// Nothing of a type was read: the server cannot search it.
+        TypeNotSearched = "type_not_searched",
+        /// A parameter of the export means nothing to a search.
+        FilterNotApplied = "filter_not_applied",
+        /// Members of the Group that were not found, or are no patients of this server.
+        MembersLeftOut = "members_left_out",
+        /// Pages of a search have entries without a resource.
+        EmptyEntries = "empty_entries",
         /// The server does not support a parameter; it was left out.
         ParameterDropped = "parameter_dropped",
         /// Too many files: the server was asked for each type by itself.

@@ -10,6 +10,7 @@ pub mod outgoing;
 pub mod private_key;
 pub mod resource;
 pub mod scope;
+pub mod search;
 pub mod source;
 pub mod stage;
 

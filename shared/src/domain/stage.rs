@@ -11,8 +11,12 @@ words! {
         KickOff = "kick_off",
         /// Asks the server how far it is.
         Poll = "poll",
+        /// Finds out who is in the Group and what can be searched, where there is no bulk export.
+        Members = "members",
         /// Downloads a file.
         Download = "download",
+        /// Reads the pages of a search.
+        Search = "search",
         /// Loads a part of a file.
         Load = "load",
         /// Compares what came with what should have come.
@@ -40,11 +44,17 @@ impl StageKind {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
-            Self::Auth | Self::KickOff | Self::Finish | Self::Release | Self::CleanUp | Self::Check => Lane::Control,
+            Self::Auth | Self::KickOff | Self::Members | Self::Finish | Self::Release | Self::CleanUp | Self::Check => Lane::Control,
             Self::Poll => Lane::Poll,
-            Self::Download => Lane::Transfer,
+            Self::Download | Self::Search => Lane::Transfer,
             Self::Load => Lane::Load,
         }
+    }
+
+    /// These read a file, or load a part of one: they fail for it alone, and the export ends after the last of them.
+    #[must_use]
+    pub const fn is_for_a_file(self) -> bool {
+        matches!(self, Self::Download | Self::Search | Self::Load)
     }
 
     /// These run for an export that has ended; all others only for a live one.

@@ -36,6 +36,12 @@ impl NewStage {
         Self { kind: StageKind::Download, file_id: Some(file_id), part_id: None, rank: n, after: 0.0 }
     }
 
+    /// The search whose pages become a file.
+    #[must_use]
+    pub const fn search(file_id: i64, n: i32) -> Self {
+        Self { kind: StageKind::Search, file_id: Some(file_id), part_id: None, rank: n, after: 0.0 }
+    }
+
     /// The load of a part.
     #[must_use]
     pub const fn load(file_id: i64, part_id: i64, rank: i32) -> Self {
@@ -112,7 +118,7 @@ pub(super) async fn fan_in(db: &mut PgConnection, export_id: Uuid, max_attempts:
           WHERE e.id = $1 AND e.manifest_complete AND e.state IN ('downloading', 'loading')
             AND NOT EXISTS (SELECT FROM bulkhead.export_files f WHERE f.export_id = e.id AND f.state = 'pending')
             AND NOT EXISTS (SELECT FROM bulkhead.stages s
-                             WHERE s.export_id = e.id AND s.kind IN ('download', 'load') AND s.state IN ('ready', 'running'))
+                             WHERE s.export_id = e.id AND s.kind IN ('download', 'search', 'load') AND s.state IN ('ready', 'running'))
          ON CONFLICT (export_id, kind, coalesce(file_id, 0), coalesce(part_id, 0)) WHERE state IN ('ready', 'running', 'dead')
          DO NOTHING
          RETURNING id",

@@ -112,12 +112,12 @@ impl Fenced<'_> {
         Ok(())
     }
 
-    /// The download of this stage's file runs again, although it was done.
+    /// The download or search of this stage's file runs again, although it was done.
     pub async fn restart_download(&mut self, file_id: i64) -> sqlx::Result<()> {
         sqlx::query!(
             "UPDATE bulkhead.stages
                 SET state = 'ready', claim_id = NULL, ticketed_at = NULL, attempt = 0, next_run_at = clock_timestamp(), finished_at = NULL
-              WHERE export_id = $1 AND file_id = $2 AND kind = 'download' AND state IN ('done', 'dead')",
+              WHERE export_id = $1 AND file_id = $2 AND kind IN ('download', 'search') AND state IN ('done', 'dead')",
             self.fence.claim.export_id,
             file_id
         )
@@ -126,10 +126,10 @@ impl Fenced<'_> {
         Ok(())
     }
 
-    /// How often a file's download has begun, over all retries.
+    /// How often a file's download or search has begun, over all retries.
     pub async fn download_runs(&mut self, file_id: i64) -> sqlx::Result<i32> {
         sqlx::query_scalar!(
-            r#"SELECT coalesce(max(runs), 0) AS "runs!" FROM bulkhead.stages WHERE export_id = $1 AND file_id = $2 AND kind = 'download'"#,
+            r#"SELECT coalesce(max(runs), 0) AS "runs!" FROM bulkhead.stages WHERE export_id = $1 AND file_id = $2 AND kind IN ('download', 'search')"#,
             self.fence.claim.export_id,
             file_id
         )

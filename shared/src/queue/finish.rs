@@ -82,7 +82,7 @@ impl Trouble {
 
     /// A failed file leaves the others of its export alone, unless they will all fail in the same way.
     fn concerns_one_file(&self, kind: StageKind) -> bool {
-        matches!(kind, StageKind::Download | StageKind::Load) && !matches!(self.reason, Reason::Credentials | Reason::Expired)
+        kind.is_for_a_file() && !matches!(self.reason, Reason::Credentials | Reason::Expired)
     }
 }
 
@@ -240,7 +240,8 @@ async fn fail(tx: &mut Fenced<'_>, failure: &Failure, findings: Option<&[Finding
 
 /// After a data stage: is the export loading now, is it time to finish?
 pub(super) async fn hand_on(tx: &mut Fenced<'_>) -> Result<(), FinishError> {
-    if matches!(tx.claim().kind, StageKind::Poll | StageKind::Download | StageKind::Load) {
+    let kind = tx.claim().kind;
+    if kind.is_for_a_file() || matches!(kind, StageKind::Poll | StageKind::Members) {
         tx.settle().await?;
     }
     Ok(())

@@ -2,10 +2,13 @@
 
 pub mod answer;
 pub mod auth;
+pub mod bundle;
 pub mod capabilities;
 pub mod dialect;
 pub mod discovery;
+pub mod group;
 pub mod http;
 pub mod mint;
 pub mod outcome;
 pub mod retry_after;
+pub mod searchable;

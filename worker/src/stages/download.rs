@@ -2,7 +2,7 @@
 //! A re-run compares what it reads with the parts that are there and keeps those that are the same.
 
 mod body;
-mod pace;
+pub mod pace;
 mod reading;
 
 use std::time::Duration;
@@ -19,13 +19,14 @@ use bulkhead_shared::{
 };
 
 use self::reading::Reading;
+pub use self::reading::not_kept;
 use super::Stage;
 use crate::work::Work;
 
 /// A file whose parts vanish each time is given up after so many readings.
 const MOST_READINGS: i32 = 20;
 /// A count that does not match is read again this often before it is believed.
-const DOUBT_COUNT: i32 = 3;
+pub const DOUBT_COUNT: i32 = 3;
 
 pub struct Download;
 
@@ -66,11 +67,11 @@ impl Stage for Download {
 }
 
 /// A part is durable: it may load.
-struct Kept {
-    file_id: i64,
-    file_n: i32,
-    part: NewPart,
-    replaces: bool,
+pub struct Kept {
+    pub file_id: i64,
+    pub file_n: i32,
+    pub part: NewPart,
+    pub replaces: bool,
 }
 
 #[async_trait]
@@ -96,11 +97,11 @@ impl Tail for Kept {
 }
 
 /// The whole file is here.
-struct Downloaded {
-    file_id: i64,
-    parts: i32,
-    lines: i64,
-    bytes: i64,
+pub struct Downloaded {
+    pub file_id: i64,
+    pub parts: i32,
+    pub lines: i64,
+    pub bytes: i64,
 }
 
 #[async_trait]

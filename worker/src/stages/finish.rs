@@ -12,6 +12,7 @@ use bulkhead_shared::{
         failure::{Failure, Reason},
         finding::{Finding, FindingKind, Severity},
         scope,
+        search::{Cursor, Search},
         stage::StageKind,
     },
     queue::{Fenced, NewStage, Outcome, StageError, Tail, Written},
@@ -121,6 +122,7 @@ fn findings_of(file: &FileTotals) -> Vec<Finding> {
         findings.push(finding(Severity::Warning, FindingKind::DeletionsNotApplied, message));
     }
     findings.extend(outcomes_of(file));
+    findings.extend(searched(file));
     findings
 }
 
@@ -145,4 +147,33 @@ fn outcomes_of(file: &FileTotals) -> Vec<Finding> {
             }
         })
         .collect()
+}
+
+/// What the pages of a search said beside their resources.
+fn searched(file: &FileTotals) -> Vec<Finding> {
+    let search: Option<Search> = file.search.clone().and_then(|search| serde_json::from_value(search).ok());
+    let cursor: Option<Cursor> = file.cursor.clone().and_then(|cursor| serde_json::from_value(cursor).ok());
+    let (Some(search), Some(Cursor { seen, .. })) = (search, cursor) else { return Vec::new() };
+    let kind = &search.resource_type;
+    let finding =
+        |severity, what, message| Finding { severity, kind: what, resource_type: Some(kind.clone()), file: Some(file.n), message };
+    let mut findings = Vec::new();
+    for said in &seen.outcomes {
+        let word = said.severity.as_str();
+        let severity = if matches!(word, "warning" | "information") { Severity::Warning } else { Severity::Error };
+        let message = format!("The server reports {} {word} outcome(s) among what it found of {kind}: {}", said.count, said.text);
+        findings.push(finding(severity, FindingKind::ServerOutcome, message));
+    }
+    for (entries, severity) in [(seen.empty_matches, Severity::Error), (seen.empty, Severity::Warning)] {
+        if entries > 0 {
+            let message = format!("{kind} search {}: entries without a resource: {entries}.", file.n);
+            findings.push(finding(severity, FindingKind::EmptyEntries, message));
+        }
+    }
+    let missing = search.asked_by_id().unwrap_or(0) - seen.matches;
+    if missing > 0 && file.state == "downloaded" {
+        let message = format!("{kind} search {}: members of the Group that the server did not give: {missing}.", file.n);
+        findings.push(finding(Severity::Warning, FindingKind::MembersLeftOut, message));
+    }
+    findings
 }

@@ -19,7 +19,7 @@ use reqwest::{Response, header::CONTENT_LOCATION};
 use url::Url;
 
 use self::conversation::{Conversation, Next};
-use super::Stage;
+use super::{Stage, fall_back};
 use crate::{
     fhir::{answer::Refusal, auth},
     work::Work,
@@ -33,6 +33,9 @@ impl Stage for KickOff {
         // An attempt before this one committed the server's answer and was killed before its finish.
         if work.export.status_url.is_some() {
             return Ok(Outcome::Done(Box::new(KickedOff)));
+        }
+        if fall_back::is_decided(work) {
+            return Ok(fall_back::to_search(""));
         }
         if work.export.restarts > 0 && work.export.split_at == 0 {
             work.wipe().await?;

@@ -4,11 +4,14 @@ mod auth;
 mod check;
 mod clean_up;
 mod download;
+mod fall_back;
 mod finish;
 mod kick_off;
 mod load;
+mod members;
 mod poll;
 mod release;
+mod search;
 
 use std::time::Duration;
 
@@ -38,7 +41,9 @@ pub fn stage(kind: StageKind) -> &'static dyn Stage {
         StageKind::Auth => &auth::Auth,
         StageKind::KickOff => &kick_off::KickOff,
         StageKind::Poll => &poll::Poll,
+        StageKind::Members => &members::Members,
         StageKind::Download => &download::Download,
+        StageKind::Search => &search::Search,
         StageKind::Load => &load::Load,
         StageKind::Finish => &finish::Finish,
         StageKind::Release => &release::Release,

@@ -295,7 +295,7 @@ impl<'w> Reading<'w> {
     }
 }
 
-fn not_kept(error: BlobError) -> StageError {
+pub fn not_kept(error: BlobError) -> StageError {
     match error {
         BlobError::Full => StageError::Again(error.to_string(), Duration::from_secs(30)),
         other => StageError::Retry(

@@ -11,7 +11,7 @@ use bulkhead_shared::{
     queue::{Fenced, Outcome, StageError, Tail, Trouble, Written},
 };
 
-use super::{cool_down, split};
+use super::{super::fall_back, cool_down, split};
 use crate::{
     fhir::{
         answer::Refusal,
@@ -83,6 +83,11 @@ impl<'w> Conversation<'w> {
             400 | 422 | 501 if self.change(refusal).await? => return Ok(Next::Ask),
             400 | 404 | 422 if split::is_no_loss(&work.export) => return Ok(Next::End(split::skip_type(&work.export, &refusal.words()))),
             _ => {}
+        }
+        // A person said how to ask: 405 may mean that only.
+        let way_refused = refusal.status == 405 && work.source.dialect_set;
+        if !way_refused && let Some(search) = fall_back::instead(work, refusal).await? {
+            return Ok(Next::End(search));
         }
         Err(self.meaning(refusal))
     }

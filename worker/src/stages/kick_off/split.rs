@@ -13,15 +13,19 @@ use bulkhead_shared::{
     queue::{Fenced, NewStage, Outcome, StageError, Tail, Trouble, Written},
 };
 
+use super::super::fall_back;
 use crate::{fhir::capabilities, work::Work};
 
-/// Once more, a type at a time; or in the guide's words, what a person can do.
+/// Once more, a type at a time; then by search; or in the guide's words, what a person can do.
 pub async fn too_many_files(work: &Work) -> Result<Outcome, StageError> {
     let types = types(work).await?;
     if work.export.split_types.is_some() || types.len() < 2 {
+        if work.export.ask.level != Level::Unknown {
+            return Ok(fall_back::to_search(fall_back::TOO_MANY_FILES));
+        }
         return Err(StageError::Fail(Trouble::new(
             Reason::TooManyFiles,
-            "Bulk export reported error: Too many files.",
+            fall_back::TOO_MANY_FILES,
             "ask for fewer resource types, or use since to limit the range of data, and submit again",
         )));
     }
