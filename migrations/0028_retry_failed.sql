@@ -14,7 +14,7 @@ BEGIN
     RETURN QUERY EXECUTE
         'SELECT e.id, s.base_url, e.group_id, e.failure_reason, e.finished_at, e.same_as
            FROM bulkhead.exports e JOIN bulkhead.sources s ON s.id = e.source_id
-          WHERE e.state = ''failed'' AND e.delete_requested_at IS NULL'
+          WHERE e.state = ''failed'' AND e.delete_requested_at IS NULL AND e.purpose = ''export'''
         || CASE WHEN failed_exports.group_id IS NULL THEN '' ELSE ' AND e.group_id = $1' END
         || CASE WHEN failed_exports.source IS NULL THEN '' ELSE ' AND s.base_url = $2' END
         || CASE WHEN failed_exports.reason IS NULL THEN '' ELSE ' AND e.failure_reason = $3' END

@@ -7,6 +7,7 @@ mod canonical;
 mod changes;
 mod headers;
 mod hosts;
+pub mod keys;
 mod openapi;
 mod problem;
 mod request;

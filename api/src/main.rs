@@ -1,6 +1,9 @@
 use std::{ffi::OsString, process::ExitCode};
 
-use bulkhead_api::ApiSettings;
+use bulkhead_api::{
+    ApiSettings,
+    keys::{self, KeySettings},
+};
 use bulkhead_shared::{
     config::{DatabaseSettings, LogSettings},
     db, telemetry,
@@ -28,6 +31,8 @@ enum Command {
         #[command(flatten)]
         log: LogSettings,
     },
+    /// Make a key pair of our own and print what to register (ES384); list or retire those there are
+    Keys(Box<KeySettings>),
 }
 
 /// Without a subcommand it serves.
@@ -50,6 +55,7 @@ async fn main() -> ExitCode {
             print!("{}", bulkhead_api::openapi());
             return ExitCode::SUCCESS;
         }
+        Command::Keys(settings) => &settings.log,
     };
     if let Err(error) = telemetry::start(log) {
         eprintln!("bulkhead-api: {error:#}");
@@ -59,6 +65,7 @@ async fn main() -> ExitCode {
         Command::Serve(settings) => bulkhead_api::serve(*settings).await,
         Command::Migrate { database, .. } => db::migrate(&database.database_url).await.map_err(Into::into),
         Command::Openapi => Ok(()),
+        Command::Keys(settings) => keys::run(&settings, &mut std::io::stdout(), &mut std::io::stderr()).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

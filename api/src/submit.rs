@@ -5,11 +5,13 @@ use bulkhead_shared::{
     db::{
         export_events::{self, EventLevel, Teller},
         exports::{self, NewExport},
+        signing_keys,
         sources::{self, NewSource},
     },
     domain::{
-        export::{Ask, Export, ExportState, Level},
+        export::{Ask, Export, ExportState, Level, Purpose},
         failure::Reason,
+        private_key::PrivateKey,
         source::Auth,
         stage::StageKind,
     },
@@ -24,7 +26,7 @@ use uuid::Uuid;
 use crate::{
     ApiState, canonical,
     problem::{Kind, Problem},
-    request::{Credentials, Smart, Submission},
+    request::{Credentials, Key, Smart, Submission},
 };
 
 /// Deadlocks and lost races end a transaction that succeeds when it is run again.
@@ -32,10 +34,23 @@ const TRIES: u32 = 4;
 
 /// Takes it in; or finds the export that this request, or this status URL, has made before.
 pub async fn submit(state: &ApiState, submission: &Submission, idempotency_key: Option<&str>) -> Result<Uuid, Problem> {
+    repeat(state, submission, Purpose::Export, idempotency_key).await
+}
+
+/// Takes a check in: the same source, its row, its one stage.
+pub async fn check(state: &ApiState, submission: &Submission) -> Result<Uuid, Problem> {
+    repeat(state, submission, Purpose::Check, None).await
+}
+
+async fn repeat(state: &ApiState, submission: &Submission, purpose: Purpose, idempotency_key: Option<&str>) -> Result<Uuid, Problem> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match attempt(state, submission, idempotency_key).await {
+        let attempted = match purpose {
+            Purpose::Export => attempt(state, submission, idempotency_key).await,
+            Purpose::Check => attempt_check(state, submission).await,
+        };
+        match attempted {
             Ok(id) => return Ok(id),
             Err(Stop::Problem(problem)) => return Err(problem),
             Err(Stop::Race(error)) if tries == TRIES => return Err(Problem::internal(error)),
@@ -87,6 +102,17 @@ async fn attempt(state: &ApiState, submission: &Submission, idempotency_key: Opt
     Ok(id)
 }
 
+async fn attempt_check(state: &ApiState, submission: &Submission) -> Result<Uuid, Stop> {
+    let mut tx = state.pool.begin().await?;
+    let source_id = find_source(&mut tx, state, submission).await?;
+    let id = Uuid::now_v7();
+    exports::insert_check(&mut tx, id, source_id, &submission.ask).await?;
+    let due = queue::insert(&mut tx, id, source_id, state.max_attempts, &[NewStage::new(StageKind::Check)]).await?;
+    tx.commit().await?;
+    state.announcer.announce(due);
+    Ok(id)
+}
+
 fn repeated(id: Uuid, request_hash: &[u8], submission: &Submission) -> Result<Uuid, Problem> {
     if request_hash == submission.request_hash {
         return Ok(id);
@@ -99,7 +125,7 @@ fn repeated(id: Uuid, request_hash: &[u8], submission: &Submission) -> Result<Uu
     ))
 }
 
-async fn find_source(db: &mut PgConnection, state: &ApiState, submission: &Submission) -> sqlx::Result<Uuid> {
+async fn find_source(db: &mut PgConnection, state: &ApiState, submission: &Submission) -> Result<Uuid, Stop> {
     let open = NewSource {
         base_url: &submission.base_url,
         auth: Auth::Open,
@@ -112,28 +138,46 @@ async fn find_source(db: &mut PgConnection, state: &ApiState, submission: &Submi
         secret: None,
     };
     match &submission.credentials {
-        Credentials::Open => sources::find_or_create(db, &state.cipher, &open).await,
+        Credentials::Open => Ok(sources::find_or_create(db, &state.cipher, &open).await?),
         Credentials::Bearer(token) => {
             let secret = token.expose_secret().as_bytes();
             let thumbprint = URL_SAFE_NO_PAD.encode(Sha256::digest(secret));
             let new = NewSource { auth: Auth::Bearer, thumbprint: &thumbprint, secret: Some(secret), ..open };
-            sources::find_or_create(db, &state.cipher, &new).await
+            Ok(sources::find_or_create(db, &state.cipher, &new).await?)
         }
         Credentials::Smart(smart) => {
-            let secret = serde_json::to_vec(&smart.key).map_err(|e| sqlx::Error::Encode(e.into()))?;
+            let key = key_of(db, state, smart).await?;
+            let secret = serde_json::to_vec(&key).map_err(|e| sqlx::Error::Encode(e.into()))?;
             let new = NewSource {
                 auth: Auth::Smart,
                 client_id: &smart.client_id,
-                thumbprint: &smart.key.thumbprint,
-                token_url: Some(&smart.token_url),
-                algorithm: Some(Smart::ALGORITHM),
+                thumbprint: &key.thumbprint,
+                token_url: smart.token_url.as_deref(),
+                algorithm: Some(key.algorithm.as_str()),
                 jwks_url: smart.jwks_url.as_deref(),
                 scope: smart.scope.as_deref(),
                 secret: Some(&secret),
                 ..open
             };
-            sources::find_or_create(db, &state.cipher, &new).await
+            Ok(sources::find_or_create(db, &state.cipher, &new).await?)
         }
+    }
+}
+
+/// The key that was given, or ours that was named.
+async fn key_of(db: &mut PgConnection, state: &ApiState, smart: &Smart) -> Result<PrivateKey, Stop> {
+    let (kid, algorithm) = match &smart.key {
+        Key::Given(key) => return Ok(key.clone()),
+        Key::Own { kid, algorithm } => (kid, algorithm),
+    };
+    let key = signing_keys::get(db, &state.cipher, kid).await?.map_err(|why| Problem::invalid(format!("kid: {why}.")))?;
+    match algorithm {
+        Some(algorithm) if *algorithm != key.algorithm => Err(Problem::invalid(format!(
+            "algorithm {algorithm} does not fit the key with that kid, which signs with {}; leave it out.",
+            key.algorithm
+        ))
+        .into()),
+        _ => Ok(key),
     }
 }
 

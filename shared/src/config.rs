@@ -59,6 +59,9 @@ pub struct HttpSettings {
     /// Seconds to connect
     #[arg(long, env = "HTTP_TIMEOUT_CONNECT", default_value = "30", value_parser = seconds)]
     pub http_timeout_connect: Duration,
+    /// A PEM file of certificate authorities to trust beside the system's, such as a hospital's own
+    #[arg(long, env = "HTTP_CA_FILE")]
+    pub http_ca_file: Option<PathBuf>,
 }
 
 /// How a server without a bulk export is read by FHIR search. What meets one of the limits fails and says which.

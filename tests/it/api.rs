@@ -63,9 +63,14 @@ async fn a_request_that_cannot_be_used_is_told_why_and_what_to_do() {
         (to("https://metadata.google.internal/fhir"), "invalid-request", "link-local or cloud metadata"),
         (to("https://me:secret@fhir.example.org/r4"), "invalid-request", "user name or password"),
         (
+            json!({"fhir_server_url": good, "use_smart_auth": true, "client_id": "me"}).to_string(),
+            "invalid-request",
+            "private_key is missing",
+        ),
+        (
             json!({"fhir_server_url": good, "use_smart_auth": true, "client_id": "me", "private_key": "x"}).to_string(),
             "invalid-request",
-            "token_url is missing",
+            "private_key is neither JSON nor PEM",
         ),
         (unescaped, "unescaped-key", "not escaped"),
         (since("yesterday"), "invalid-request", "2023-01-01T00:00:00Z"),

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bulkhead_shared::{db::access_tokens, secrets::Cipher};
+use bulkhead_shared::{
+    db::access_tokens,
+    domain::private_key::{PrivateKey, Wanted},
+    secrets::Cipher,
+};
 use bulkhead_tests::{App, SandboxConfig, Setup, app::secret_key};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -114,6 +118,42 @@ async fn every_form_of_a_key_signs() {
     }
     app.assert_nothing_left().await;
     assert_eq!(app.sandbox.stats().tokens_issued, 6, "each signed for itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_form_of_an_ec_key_signs() {
+    let app = start().await;
+    // Made by OpenSSL, for these tests only.
+    let pkcs8 = include_str!("../../deploy/sandbox/tests/it/es384-test-only.pem");
+    let key = PrivateKey::from_text(pkcs8, Wanted::default()).expect("a key");
+    let (public, private) = (key.public_jwk().expect("a JWK"), key.private_jwk().expect("a JWK"));
+    let sec1 = "-----BEGIN EC PRIVATE KEY-----\n\
+        MIGkAgEBBDCITNoUvLHU8oNJr/98Adhr486mFaXdG5Fh/I2LDGzMNdBEYhpPRfOQ\n\
+        GsmEffmazI2gBwYFK4EEACKhZANiAARNf3nOmldu1qmib0A3vM6x/kGT+2MrkIoL\n\
+        lP+hncGX7H1UVxR7BaVZZCfzGjfEVtkRsuMbOilt7q/jc+Z2SYV379UdqASVLPG7\n\
+        LODJLvCb2sjOyBa380i1Np2w8BmChMs=\n\
+        -----END EC PRIVATE KEY-----\n";
+    let forms = [
+        ("JWK object", private.clone()),
+        ("JWK string", json!(private.to_string())),
+        ("JWKS", json!({"keys": [public, app.credentials().private_jwk.get("n"), private]})),
+        ("PEM, PKCS#8", json!(pkcs8)),
+        ("PEM, SEC1", json!(sec1)),
+    ];
+    let mut jobs = Vec::new();
+    for (form, key) in forms {
+        let mut body = app.body_of(GROUP, &["Patient"]);
+        body["private_key"] = key;
+        body["algorithm"] = json!("ES384");
+        body["client_id"] = json!(app.sandbox.register_jwks(json!({"keys": [public]})));
+        jobs.push((form, app.submit(&body).await));
+    }
+    for (form, job) in &jobs {
+        let status = app.until(*job, "completed").await;
+        assert_eq!(status["records_loaded"], app.sandbox.expected(Some(GROUP))["Patient"], "{form}");
+    }
+    app.assert_nothing_left().await;
+    assert_eq!(app.sandbox.stats().tokens_issued, 5, "each signed for itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]

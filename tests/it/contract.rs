@@ -257,7 +257,8 @@ macro_rules! contract {
 
         #[test]
         fn the_contract_covers_every_stage() {
-            let covered = [$(StageKind::$kind),+];
+            // Of an export; a check is no part of one, and preflight.rs holds its contract.
+            let covered = [$(StageKind::$kind,)+ StageKind::Check];
             assert!(StageKind::ALL.iter().all(|kind| covered.contains(kind)));
         }
     };

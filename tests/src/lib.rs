@@ -2,7 +2,9 @@
 
 pub mod app;
 pub mod bench;
+pub mod connect_proxy;
 pub mod database;
+pub mod front;
 pub mod later;
 pub mod proxy;
 pub mod rows;
@@ -11,7 +13,9 @@ pub mod worker;
 
 pub use app::{App, Setup};
 pub use bulkhead_sandbox::{Sandbox, SandboxConfig};
+pub use connect_proxy::ConnectProxy;
 pub use database::Database;
+pub use front::{Front, Says};
 pub use later::Later;
 pub use proxy::PlainProxy;
 pub use tls_proxy::TlsProxy;

@@ -20,11 +20,14 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
+/// A name that its certificate is for, too; no DNS knows it.
+pub const NAME: &str = "fhir.hospital.example";
+
 /// The proxy; it ends when it is dropped.
 pub struct TlsProxy {
     /// The FHIR base URL through it.
     pub base_url: String,
-    /// Its certificate, for SSL_CERT_FILE.
+    /// Its certificate, for SSL_CERT_FILE or HTTP_CA_FILE.
     pub certificate: PathBuf,
     seen: Arc<Mutex<Seen>>,
     task: tokio::task::JoinHandle<()>,
@@ -53,7 +56,7 @@ impl TlsProxy {
     /// # Panics
     /// If it does not start.
     pub async fn before(base_url: &str, folder: &Path) -> Self {
-        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), NAME.to_owned()]).expect("a certificate");
         let certificate = folder.join("certificate.pem");
         std::fs::write(&certificate, made.cert.pem()).expect("a file");
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
@@ -134,9 +137,11 @@ async fn pass(State(behind): State<Behind>, mut request: Request) -> Response<Bo
         let seeing = Seeing { version: request.version(), headers };
         behind.seen.lock().unwrap_or_else(PoisonError::into_inner).files.push(seeing);
     }
+    // So that the server names its files as they are reached: through here, by the name that was used.
+    let host = request.uri().authority().and_then(|host| HeaderValue::try_from(host.as_str()).ok());
     let headers = request.headers_mut();
-    // So that the server names its files as they are reached: through here.
-    headers.insert(header::HOST, behind.host);
+    let host = host.or_else(|| headers.get(header::HOST).cloned()).unwrap_or(behind.host);
+    headers.insert(header::HOST, host);
     headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
     crate::proxy::forward(&behind.http, &behind.target, request).await
 }

@@ -12,11 +12,11 @@ use bulkhead_shared::{
         export_files, exports, fhir, file_parts, orphan_exports, sources,
     },
     domain::{
-        export::Export,
+        export::{Ask, Export},
         file::{ExportFile, FilePart},
         finding::Finding,
         search::{Cursor, Search},
-        source::Source,
+        source::{Discovered, Source},
     },
     queue::{Claim, Fence, FinishError, StageError, Tail},
     secrets::Cipher,
@@ -201,7 +201,17 @@ impl Work {
 
     /// Access to the token store, which has rows of its own.
     pub fn tokens(&self) -> Tokens<'_> {
-        Tokens { pool: &self.env.pool, cipher: &self.env.cipher, source: &self.source }
+        self.tokens_of(&self.source)
+    }
+
+    /// The same, of the source as it is known by now.
+    pub fn tokens_of<'w>(&'w self, source: &'w Source) -> Tokens<'w> {
+        Tokens { pool: &self.env.pool, cipher: &self.env.cipher, source, ask: Some(&self.export.ask) }
+    }
+
+    /// What the server told about itself, kept outside the fence: it holds for all exports of the source.
+    pub async fn set_discovered(&self, found: &Discovered) -> Result<(), StageError> {
+        Ok(sources::set_discovered(&self.env.pool, self.source.id, found).await?)
     }
 }
 
@@ -210,11 +220,13 @@ pub struct Tokens<'w> {
     pool: &'w PgPool,
     cipher: &'w Cipher,
     pub source: &'w Source,
+    /// What the token is for; nothing in particular without it.
+    pub ask: Option<&'w Ask>,
 }
 
 impl<'w> Tokens<'w> {
     pub fn new(pool: &'w PgPool, cipher: &'w Cipher, source: &'w Source) -> Self {
-        Self { pool, cipher, source }
+        Self { pool, cipher, source, ask: None }
     }
 
     pub async fn secret(&self) -> Result<Vec<u8>, StageError> {
@@ -239,19 +251,12 @@ impl<'w> Tokens<'w> {
         Ok(access_tokens::current(self.pool, self.cipher, self.source.id).await?)
     }
 
-    pub async fn take_minting(&self, minter: uuid::Uuid) -> Result<Option<i64>, StageError> {
+    pub async fn take_minting(&self, minter: uuid::Uuid) -> Result<Option<access_tokens::Minting>, StageError> {
         Ok(access_tokens::take_minting(self.pool, self.cipher, self.source.id, minter).await?)
     }
 
-    pub async fn store(
-        &self,
-        minter: uuid::Uuid,
-        version: i64,
-        token: &str,
-        scope: Option<&str>,
-        usable: Duration,
-    ) -> Result<bool, StageError> {
-        Ok(access_tokens::store(self.pool, self.cipher, self.source.id, minter, version, token, scope, usable).await?)
+    pub async fn store(&self, minter: uuid::Uuid, version: i64, new: &access_tokens::NewToken<'_>) -> Result<bool, StageError> {
+        Ok(access_tokens::store(self.pool, self.cipher, self.source.id, minter, version, new).await?)
     }
 
     pub async fn give_up_minting(&self, minter: uuid::Uuid) -> Result<(), StageError> {

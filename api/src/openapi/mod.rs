@@ -27,6 +27,8 @@ const ABOUT: &str = "Takes exports of FHIR Groups in, tells how they are, and le
     info(title = "Bulkhead", description = ABOUT, license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
     paths(
         routes::kick_off::submit,
+        routes::check::submit,
+        routes::check::read,
         routes::resume::resume,
         routes::status::read,
         routes::jobs::list,
@@ -37,6 +39,7 @@ const ABOUT: &str = "Takes exports of FHIR Groups in, tells how they are, and le
         routes::operations::accept,
         routes::health::live,
         routes::health::ready,
+        routes::jwks::read,
         routes::docs::document,
         routes::docs::page,
         routes::docs::file,

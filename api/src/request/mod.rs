@@ -18,7 +18,7 @@ use bulkhead_shared::domain::{
 use serde_json::{Value, json};
 use url::Url;
 
-pub use credentials::{Credentials, Smart};
+pub use credentials::{Credentials, Key, Smart};
 pub use fhir_url::group_segment;
 pub use json::read as read_json;
 pub use retry::{Retry, base_url, reason, retry};
@@ -39,6 +39,8 @@ const KICK_OFF_FIELDS: &[&str] = &[
     "client_id",
     "private_key",
     "algorithm",
+    "kid",
+    "key_id",
     "jwks_url",
     "bearer_token",
     "scope",
@@ -67,6 +69,8 @@ const RESUME_FIELDS: &[&str] = &[
     "client_id",
     "private_key",
     "algorithm",
+    "kid",
+    "key_id",
     "jwks_url",
     "bearer_token",
     "scope",
@@ -137,11 +141,18 @@ pub fn resume(body: &Value, rules: &OutgoingRules) -> Result<Submission, Problem
         return Err(Problem::invalid("status_url is missing; give the one that the kick-off answered (the server's Content-Location)."));
     };
     let status_url = rules.parse(&status_url).map_err(|e| Problem::invalid(format!("status_url: {e}.")))?;
-    let base_url = match fields.text("fhir_server_url")? {
+    let given = fields.text("fhir_server_url")?;
+    let knows_base = given.is_some();
+    let base_url = match given {
         Some(given) => Target::parse("fhir_server_url", &given, rules)?.base_url,
         None => origin(&status_url),
     };
     let credentials = credentials::read(&mut fields, config, rules)?;
+    if matches!(&credentials, Credentials::Smart(smart) if smart.token_url.is_none()) && !knows_base {
+        return Err(Problem::invalid(
+            "SMART authentication without token_url needs fhir_server_url: the server's configuration is looked for below it.",
+        ));
+    }
     // A token given by hand goes to the status URL's origin, never elsewhere.
     if matches!(credentials, Credentials::Bearer(_)) && Url::parse(&base_url).map(|url| url.origin()) != Ok(status_url.origin()) {
         return Err(Problem::invalid(

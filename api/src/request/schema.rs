@@ -1,9 +1,7 @@
 //! The bodies that are read by hand, described for the API's description. A test compares the names with those that are read.
 
-use bulkhead_shared::domain::{failure::Reason, source::Dialect};
+use bulkhead_shared::domain::{failure::Reason, private_key::Algorithm, source::Dialect};
 use serde_json::{Map, Value, json};
-
-use super::credentials::Smart;
 
 /// By name.
 pub fn schemas() -> [(&'static str, Value); 4] {
@@ -59,24 +57,30 @@ fn passed_on(description: &str) -> Value {
 fn credentials() -> Map<String, Value> {
     members(json!({
         "use_smart_auth": flag("Authenticate by SMART Backend Services. Without it: when token_url, client_id or private_key is given."),
-        "token_url": url("The server's token endpoint.", "https://bulk-data.smarthealthit.org/auth/token"),
+        "token_url": url("The server's token endpoint. Without it the server is asked for it (`.well-known/smart-configuration`, then its CapabilityStatement).", "https://bulk-data.smarthealthit.org/auth/token"),
         "client_id": text("The client, as it was registered.", "eyJhbGciOiJIUzI1Ni..."),
         "private_key": {
             "description": "The client's private key: a JWK or a JWKS, as an object or as a string that holds it (its quotes escaped), or a PEM. \
-                            RSA. At most 64 KiB. It is kept encrypted and never told again.",
+                            RSA or EC. At most 64 KiB. It is kept encrypted and never told again.",
             "type": ["object", "string", "null"],
             "examples": [
                 {"kty": "RSA", "kid": "...", "n": "...", "e": "AQAB", "d": "..."},
                 "{\"kty\":\"RSA\",\"kid\":\"...\",\"n\":\"...\",\"e\":\"AQAB\",\"d\":\"...\"}"
             ]
         },
-        "algorithm": {"type": ["string", "null"], "enum": [Smart::ALGORITHM, null], "description": "How the client signs."},
+        "algorithm": {"type": ["string", "null"], "enum": algorithms(), "description": "How the client signs; without it as the key says, else RS384 or ES384."},
+        "kid": text("Which key signs: of `private_key` if that is a JWKS; without `private_key` one of ours, made by `bulkhead-api keys`.", "Zk3..."),
+        "key_id": text("The same as `kid`.", "Zk3..."),
         "jwks_url": url("Where the client's public keys are, if it was registered by this URL.", "https://etl.example.org/.well-known/jwks.json"),
-        "scope": text("The scopes to ask for; `system/*.read` if it is not given.", "system/*.read"),
+        "scope": text("The scopes to ask for; without it what the server lists and the export needs, else `system/*.read`.", "system/*.read"),
         "bearer_token": text("A token, sent as it is, to the server's own origin only. Not together with SMART authentication.", "your-token"),
         "accept_partial": flag("Gaps are accepted beforehand: the export becomes `completed` with its findings, not `failed` as `incomplete`."),
         "config": {"description": "The downloaded configuration, instead of its parts; as an object or as a string that holds it.", "oneOf": [{"$ref": "#/components/schemas/DownloadedConfig"}, {"type": "string"}, {"type": "null"}]},
     }))
+}
+
+fn algorithms() -> Vec<Option<&'static str>> {
+    Algorithm::ALL.iter().map(|algorithm| Some(algorithm.as_str())).chain([None]).collect()
 }
 
 fn dialects() -> Vec<Option<&'static str>> {

@@ -6,6 +6,8 @@ use rsa::{
     traits::{PrivateKeyParts as _, PublicKeyParts as _},
 };
 
+use bulkhead_shared::domain::private_key::Algorithm;
+
 use super::*;
 use crate::problem::Kind;
 
@@ -143,20 +145,25 @@ fn the_guides_body_is_read() {
         "token_url": "https://bulk.example.org/auth/token", "client_id": "me", "private_key": key().to_string(), "algorithm": "RS384"
     }));
     let Credentials::Smart(smart) = read.credentials else { panic!("smart") };
-    assert_eq!((smart.token_url.as_str(), smart.client_id.as_str()), ("https://bulk.example.org/auth/token", "me"));
-    assert_eq!(smart.key.kid.as_deref(), Some("test"));
+    assert_eq!((smart.token_url.as_deref(), smart.client_id.as_str()), (Some("https://bulk.example.org/auth/token"), "me"));
+    let Key::Given(key) = smart.key else { panic!("a key") };
+    assert_eq!((key.kid.as_deref(), key.algorithm), (Some("test"), Algorithm::Rs384));
 }
 
 #[test]
 fn smart_authentication_names_what_is_missing() {
     let base = json!({"fhir_server_url": "https://x.example.org", "token_url": "https://x.example.org/token", "client_id": "me", "private_key": key()});
     assert!(matches!(ok(base.clone()).credentials, Credentials::Smart(_)), "credentials mean SMART authentication");
-    for field in ["token_url", "client_id", "private_key"] {
+    for field in ["client_id", "private_key"] {
         let mut body = base.clone();
         body.as_object_mut().unwrap().remove(field);
         assert!(refused(body).detail.contains(&format!("; {field} is missing")), "{field}");
     }
-    assert!(refused(json!({"fhir_server_url": "https://x.example.org", "use_smart_auth": true})).detail.contains("is missing"));
+    assert!(refused(json!({"fhir_server_url": "https://x.example.org", "use_smart_auth": true})).detail.contains("are missing"));
+    let mut body = base.clone();
+    body.as_object_mut().unwrap().remove("token_url");
+    let Credentials::Smart(smart) = ok(body).credentials else { panic!("smart") };
+    assert!(smart.token_url.is_none(), "the server is asked for it");
     let mut body = base.clone();
     body["use_smart_auth"] = json!(false);
     assert!(matches!(ok(body.clone()).credentials, Credentials::Open));
@@ -166,10 +173,34 @@ fn smart_authentication_names_what_is_missing() {
     assert!(refused(body).detail.contains("bearer_token"));
     let mut body = base.clone();
     body["algorithm"] = json!("ES384");
+    assert!(refused(body.clone()).detail.contains("does not fit the key, which is RSA"));
+    body["algorithm"] = json!("HS256");
     assert!(refused(body).detail.contains("RS384"));
     let mut body = base;
     body["token_url"] = json!("http://x.example.org/token");
     assert!(refused(body).detail.starts_with("token_url: "));
+}
+
+#[test]
+fn a_key_of_ours_is_named_by_its_kid() {
+    let base = json!({"fhir_server_url": "https://x.example.org", "client_id": "me", "kid": "k", "algorithm": "ES384"});
+    let Credentials::Smart(smart) = ok(base.clone()).credentials else { panic!("smart") };
+    assert!(matches!(smart.key, Key::Own { kid, algorithm: Some(Algorithm::Es384) } if kid == "k"));
+    let mut twice = base.clone();
+    twice["key_id"] = json!("k");
+    assert!(refused(twice).detail.contains("give one"));
+    let mut other = base;
+    other["algorithm"] = json!("RS384");
+    other["private_key"] = key();
+    assert!(refused(other).detail.contains("another one than the kid"));
+}
+
+#[test]
+fn a_resume_without_a_token_url_needs_the_base_url() {
+    let mut body = json!({"status_url": "https://x.example.org/fhir/status/1", "client_id": "me", "private_key": key()});
+    assert!(resume(&body, &rules()).unwrap_err().detail.contains("fhir_server_url"));
+    body["fhir_server_url"] = json!("https://x.example.org/fhir");
+    assert!(resume(&body, &rules()).is_ok());
 }
 
 #[test]
@@ -185,7 +216,7 @@ fn every_form_of_the_downloaded_config_is_understood() {
         let read = ok(json!({"config": config, "resource_types": ["Patient"]}));
         assert_eq!(read.base_url, url);
         let Credentials::Smart(smart) = read.credentials else { panic!("smart") };
-        assert_eq!((smart.token_url.as_str(), smart.client_id.as_str()), ("https://a.example.org/t", "me"));
+        assert_eq!((smart.token_url.as_deref(), smart.client_id.as_str()), (Some("https://a.example.org/t"), "me"));
     }
     let open = ok(json!({"config": {"fhirUrl": url, "tokenUrl": "none", "clientId": "", "privateKey": {}}}));
     assert!(matches!(open.credentials, Credentials::Open));

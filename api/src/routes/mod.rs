@@ -1,8 +1,10 @@
 //! One HTTP resource, one file.
 
+pub mod check;
 pub mod docs;
 pub mod health;
 pub mod jobs;
+pub mod jwks;
 pub mod kick_off;
 pub mod operations;
 pub mod resume;
@@ -58,6 +60,8 @@ pub fn router(state: ApiState) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY));
     Router::new()
         .route("/api/bulk-data/kick-off", post(kick_off::submit))
+        .route("/api/bulk-data/check", post(check::submit))
+        .route("/api/bulk-data/check/{check_id}", get(check::read))
         .route("/api/bulk-data/resume", post(resume::resume))
         .route("/api/bulk-data/retry", post(retry::many))
         .route("/api/bulk-data/status/{job_id}", get(status::read))
@@ -69,6 +73,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/openapi.json", get(docs::document))
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::file))
+        .route("/.well-known/jwks.json", get(jwks::read))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .fallback(nothing_here)
@@ -83,10 +88,10 @@ fn span(request: &Request) -> Span {
     tracing::info_span!("api", method = %request.method(), route)
 }
 
-/// What is told is about patients' data: no cache keeps it, no browser guesses what it is.
+/// What is told is about patients' data: no cache keeps it unless its route says so, no browser guesses what it is.
 fn harden<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     // A page says itself what it may do.

@@ -9,7 +9,10 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use bulkhead_shared::db::exports::{self, Operation};
+use bulkhead_shared::{
+    db::exports::{self, Operation},
+    domain::export::Purpose,
+};
 use uuid::Uuid;
 
 use super::{being_deleted, job_id, no_such_job};
@@ -56,7 +59,8 @@ pub async fn delete(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Res
 async fn operate(state: &ApiState, operation: Operation, id: &str) -> Result<Response, Problem> {
     let id = job_id(id)?;
     if operation != Operation::Delete {
-        let export = exports::get(&state.pool, id).await?.ok_or_else(|| no_such_job(id))?;
+        let export =
+            exports::get(&state.pool, id).await?.filter(|export| export.purpose == Purpose::Export).ok_or_else(|| no_such_job(id))?;
         if export.delete_requested_at.is_some() {
             return Err(being_deleted(id));
         }

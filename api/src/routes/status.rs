@@ -15,7 +15,7 @@ use bulkhead_shared::{
         exports, sources, stages,
     },
     domain::{
-        export::{Export, ExportState, Level, Route},
+        export::{Export, ExportState, Level, Purpose, Route},
         failure::Failure,
         file::{FileKind, FileState},
         finding::Finding,
@@ -115,7 +115,7 @@ async fn look(pool: &PgPool, id: Uuid) -> Result<Seen, Problem> {
 /// Everything as of one moment.
 async fn snapshot(pool: &PgPool, id: Uuid) -> Result<(ExportState, Status), Problem> {
     let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let export = exports::get(&mut *tx, id).await?.ok_or_else(|| no_such_job(id))?;
+    let export = exports::get(&mut *tx, id).await?.filter(|export| export.purpose == Purpose::Export).ok_or_else(|| no_such_job(id))?;
     if export.delete_requested_at.is_some() {
         return Err(being_deleted(id));
     }

@@ -11,7 +11,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-use crate::{client::Client, demo, export, show, stack};
+use crate::{check, client::Client, demo, export, show, stack};
 
 /// Exports FHIR Groups from Bulk Data servers into Postgres, and never loses its place.
 ///
@@ -65,6 +65,8 @@ pub enum Command {
     },
     /// Export Groups, like the official client's command line
     Export(export::ExportArguments),
+    /// Try what an export would need, step by step, without starting one: exit code 0 if nothing failed
+    Check(check::CheckArguments),
     /// Show one export of the running service
     Status { job_id: Uuid },
     /// List the exports of the running service
@@ -97,6 +99,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo { exit, sandbox_port } => demo::run(&machine, exit, sandbox_port).await,
         Command::Up { sandbox, sandbox_port } => stack::up(&machine, sandbox, sandbox_port).await,
         Command::Export(arguments) => export::run(&machine, &arguments).await,
+        Command::Check(arguments) => check::run(&machine, &arguments).await,
         Command::Status { job_id } => show::status(&client(&machine)?, job_id).await,
         Command::Jobs { status } => show::jobs(&client(&machine)?, status.as_deref()).await,
         Command::Retry { job_id } => show::operate(&client(&machine)?, job_id, "retry").await,

@@ -1,6 +1,11 @@
 //! `export`: one shot, like the official client's command line.
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -40,6 +45,11 @@ pub struct ExportArguments {
 /// Exports by the service that runs here, or by one that starts for it and stops after it.
 pub async fn run(machine: &Machine, arguments: &ExportArguments) -> anyhow::Result<ExitCode> {
     let bodies = bodies(arguments)?;
+    with_service(machine, async |client| export(client, &bodies).await).await
+}
+
+/// Asks the service that runs here, or one that starts for it and stops after it. `true` is success.
+pub async fn with_service(machine: &Machine, ask: impl AsyncFnOnce(&Client) -> anyhow::Result<bool>) -> anyhow::Result<ExitCode> {
     let address = machine.api_listen.first().context("API_LISTEN names no address")?;
     let running = Client::new(*address);
     let (client, stack) = if running.is_ready().await {
@@ -48,7 +58,7 @@ pub async fn run(machine: &Machine, arguments: &ExportArguments) -> anyhow::Resu
         let stack = Stack::start(machine).await?;
         (stack.client.clone(), Some(stack))
     };
-    let done = export(&client, &bodies).await;
+    let done = ask(&client).await;
     if let Some(stack) = stack {
         stack.stop().await?;
     }
@@ -80,22 +90,8 @@ async fn export(client: &Client, bodies: &[(String, Value)]) -> anyhow::Result<b
 
 /// A kick-off body for each Group.
 fn bodies(arguments: &ExportArguments) -> anyhow::Result<Vec<(String, Value)>> {
-    let config: Option<Value> = match &arguments.config {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            Some(serde_json::from_str(&text).map_err(|e| anyhow::anyhow!("{} is not JSON (line {})", path.display(), e.line()))?)
-        }
-        None => None,
-    };
-    let named = config.as_ref().and_then(|config| {
-        ["fhir_url", "fhirUrl", "fhirURL", "fhir_server_url", "fhirServerUrl"]
-            .iter()
-            .find_map(|name| config[*name].as_str().map(str::to_owned))
-    });
-    let Some(base) = arguments.fhir_url.clone().or(named) else {
-        bail!("the configuration names no FHIR server; pass it with --fhir-url");
-    };
-    let base = base.trim_end_matches('/');
+    let config = arguments.config.as_deref().map(read_json).transpose()?;
+    let base = base_url(arguments.fhir_url.as_deref(), config.as_ref())?;
     let body = |group: &String| {
         let mut body = json!({ "fhir_server_url": format!("{base}/Group/{group}"), "accept_partial": arguments.accept_partial });
         if let Some(config) = &config {
@@ -110,6 +106,25 @@ fn bodies(arguments: &ExportArguments) -> anyhow::Result<Vec<(String, Value)>> {
         (group.clone(), body)
     };
     Ok(arguments.group.iter().map(body).collect())
+}
+
+/// A file of JSON.
+pub fn read_json(path: &Path) -> anyhow::Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).map_err(|e| anyhow::anyhow!("{} is not JSON (line {})", path.display(), e.line()))
+}
+
+/// The FHIR server: as it was given, or as the downloaded configuration names it.
+pub fn base_url(given: Option<&str>, config: Option<&Value>) -> anyhow::Result<String> {
+    let named = config.and_then(|config| {
+        ["fhir_url", "fhirUrl", "fhirURL", "fhir_server_url", "fhirServerUrl"]
+            .iter()
+            .find_map(|name| config[*name].as_str().map(str::to_owned))
+    });
+    let Some(base) = given.map(str::to_owned).or(named) else {
+        bail!("the configuration names no FHIR server; pass it with --fhir-url");
+    };
+    Ok(base.trim_end_matches('/').to_owned())
 }
 
 /// Shows exports until all have ended; returns their last statuses.

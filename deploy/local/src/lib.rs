@@ -1,8 +1,9 @@
 //! Bulkhead on one machine: an embedded Postgres, the API, two worker processes, a command line.
 
+pub mod check;
 pub mod child;
 pub mod cli;
-pub mod client;
+mod client;
 pub mod data_dir;
 pub mod demo;
 pub mod export;

@@ -145,6 +145,8 @@ fn mistakes_get_one_sentence_that_says_what_to_do() {
             "cannot connect to Postgres at 127.0.0.1:1",
         ),
         (bulkhead(&folder, free, &["--database-url", "http://x", "up"]), "postgres://user:password@host:5432/database"),
+        (bulkhead(&folder, free, &["check", "--file", "/nowhere.json"]), "cannot read /nowhere.json"),
+        (bulkhead(&folder, free, &["check"]), "--file"),
         (bulkhead(&folder, free, &["fly"]), "unrecognized subcommand"),
         (bulkhead(&folder, free, &["--workers", "0", "up"]), "not in 1..=32"),
         (bulkhead(&folder, free, &["status", "7"]), "invalid value '7'"),
@@ -179,6 +181,15 @@ fn exports_groups_in_one_shot_from_a_downloaded_configuration() {
         let line = format!("{group}: {} resources", served["Patient"] + served["Condition"]);
         assert!(text(&good).contains(&line), "{} should say {line}", text(&good));
     }
+    let check = ["check", "--config", &config, "--fhir-url", &url, "--group"];
+    let well = bulkhead(&folder, port, &check).arg("FallonHealth").output().unwrap();
+    assert!(well.status.success(), "{}", text(&well));
+    for word in ["ok        token", "ok        group", "The Group can be read", "TuftsHealthPlan"] {
+        assert!(text(&well).contains(word), "{} should say {word}", text(&well));
+    }
+    let ill = bulkhead(&folder, port, &check).arg("NoSuchGroup").output().unwrap();
+    assert_eq!(ill.status.code(), Some(1), "{}", text(&ill));
+    assert!(text(&ill).contains("failed    group") && text(&ill).contains("check the Group's id"), "{}", text(&ill));
     let bad = bulkhead(&folder, port, &arguments).arg("NoSuchGroup").output().unwrap();
     assert_eq!(bad.status.code(), Some(1), "{}", text(&bad));
     assert!(text(&bad).contains("check fhir_server_url and the Group's id"), "{}", text(&bad));
@@ -188,7 +199,7 @@ fn exports_groups_in_one_shot_from_a_downloaded_configuration() {
 fn help_names_the_commands() {
     let output = Command::new(env!("CARGO_BIN_EXE_bulkhead")).arg("--help").output().unwrap();
     let said = text(&output);
-    for word in ["demo", "up", "export", "status", "jobs", "retry", "cancel", "--data-dir", "DATABASE_URL"] {
+    for word in ["demo", "up", "export", "check", "status", "jobs", "retry", "cancel", "--data-dir", "DATABASE_URL"] {
         assert!(said.contains(word), "{said}");
     }
     assert!(!said.contains("worker-process"), "a hidden command is shown: {said}");

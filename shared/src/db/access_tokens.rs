@@ -17,12 +17,30 @@ fn place(source_id: Uuid, version: i64) -> String {
 pub struct AccessToken {
     pub token: String,
     pub version: i64,
+    /// What was granted.
+    pub scope: Option<String>,
+    /// What it was asked for.
+    pub asked: Option<String>,
+}
+
+/// The right to mint: the version before, and what its token was asked for.
+pub struct Minting {
+    pub version: i64,
+    pub asked: Option<String>,
+}
+
+/// What was minted.
+pub struct NewToken<'a> {
+    pub token: &'a str,
+    pub scope: Option<&'a str>,
+    pub asked: &'a str,
+    pub usable: Duration,
 }
 
 /// The token of a source that is good for a while yet, if there is one this process can open.
 pub async fn current(db: impl PgExecutor<'_>, cipher: &Cipher, source_id: Uuid) -> sqlx::Result<Option<AccessToken>> {
     let row = sqlx::query!(
-        r#"SELECT version, token AS "token!", secret_key_id AS "secret_key_id!" FROM bulkhead.access_tokens
+        r#"SELECT version, token AS "token!", secret_key_id AS "secret_key_id!", scope, asked FROM bulkhead.access_tokens
             WHERE source_id = $1 AND token IS NOT NULL AND expires_at > clock_timestamp()"#,
         source_id
     )
@@ -31,19 +49,20 @@ pub async fn current(db: impl PgExecutor<'_>, cipher: &Cipher, source_id: Uuid) 
     Ok(row.and_then(|row| {
         let sealed = Sealed { bytes: row.token, key_id: row.secret_key_id };
         let bytes = cipher.open(&sealed, &place(source_id, row.version)).ok()?;
-        Some(AccessToken { token: String::from_utf8(bytes).ok()?, version: row.version })
+        Some(AccessToken { token: String::from_utf8(bytes).ok()?, version: row.version, scope: row.scope, asked: row.asked })
     }))
 }
 
 /// Takes the right to mint for a minute; a token sealed with a key that is not ours counts as none. `None`: another is minting.
-pub async fn take_minting(db: impl PgExecutor<'_>, cipher: &Cipher, source_id: Uuid, minter: Uuid) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar!(
+pub async fn take_minting(db: impl PgExecutor<'_>, cipher: &Cipher, source_id: Uuid, minter: Uuid) -> sqlx::Result<Option<Minting>> {
+    sqlx::query_as!(
+        Minting,
         "INSERT INTO bulkhead.access_tokens AS t (source_id, minter, minting_until)
          VALUES ($1, $2, clock_timestamp() + interval '60 s')
          ON CONFLICT (source_id) DO UPDATE SET minter = excluded.minter, minting_until = excluded.minting_until
           WHERE (t.minting_until IS NULL OR t.minting_until < clock_timestamp())
             AND (t.token IS NULL OR t.expires_at <= clock_timestamp() OR t.secret_key_id <> $3)
-         RETURNING version",
+         RETURNING version, asked",
         source_id,
         minter,
         cipher.key_id()
@@ -53,30 +72,28 @@ pub async fn take_minting(db: impl PgExecutor<'_>, cipher: &Cipher, source_id: U
 }
 
 /// Stores what was minted, usable for so long, and ends the right to mint. `false`: the right had passed to another.
-#[expect(clippy::too_many_arguments, reason = "each is a column of the row")]
 pub async fn store(
     db: impl PgExecutor<'_>,
     cipher: &Cipher,
     source_id: Uuid,
     minter: Uuid,
     version: i64,
-    token: &str,
-    scope: Option<&str>,
-    usable: Duration,
+    new: &NewToken<'_>,
 ) -> sqlx::Result<bool> {
     let version = version + 1;
-    let sealed = cipher.seal(token.as_bytes(), &place(source_id, version));
+    let sealed = cipher.seal(new.token.as_bytes(), &place(source_id, version));
     let done = sqlx::query!(
         "UPDATE bulkhead.access_tokens
-            SET version = $3::bigint, token = $4, secret_key_id = $5, scope = $6, expires_at = clock_timestamp() + make_interval(secs => $7), minter = NULL, minting_until = NULL
+            SET version = $3::bigint, token = $4, secret_key_id = $5, scope = $6, asked = $7, expires_at = clock_timestamp() + make_interval(secs => $8), minter = NULL, minting_until = NULL
           WHERE source_id = $1 AND minter = $2 AND version = $3::bigint - 1",
         source_id,
         minter,
         version,
         sealed.bytes,
         sealed.key_id,
-        scope,
-        usable.as_secs_f64(),
+        new.scope,
+        new.asked,
+        new.usable.as_secs_f64(),
     )
     .execute(db)
     .await?;

@@ -1,5 +1,6 @@
 //! Table `exports`.
 
+mod checks;
 mod kick_off;
 mod list;
 mod retry;
@@ -15,6 +16,7 @@ use crate::domain::{
     finding::Finding,
 };
 
+pub use checks::{Check, complete_check, get_check, insert_check};
 pub use kick_off::{
     add_finding, clear_intent, complete_manifest, drop_parameters, early_findings, next_type, set_intent, set_status_url, split,
 };
@@ -31,7 +33,7 @@ pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Expor
 pub async fn get_many(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Export>> {
     sqlx::query_as!(
         ExportRow,
-        r#"SELECT id, source_id, level, group_id, resource_types, since, parameters, lenient, accept_partial, route, waits_for, state,
+        r#"SELECT id, source_id, purpose, level, group_id, resource_types, since, parameters, lenient, accept_partial, route, waits_for, state,
                   dropped, split_types, split_at, earlier_status_urls,
                   kick_off_intent_at, status_url, next_manifest_url, manifest_pages, manifest_complete, transaction_time,
                   expires_at, findings, accepted_at, released_at, delete_requested_at, restarts,
@@ -49,6 +51,7 @@ pub async fn get_many(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec
 struct ExportRow {
     id: Uuid,
     source_id: Uuid,
+    purpose: String,
     level: String,
     group_id: Option<String>,
     resource_types: Vec<String>,
@@ -100,6 +103,7 @@ impl TryFrom<ExportRow> for Export {
         Ok(Self {
             id: row.id,
             source_id: row.source_id,
+            purpose: row.purpose.parse()?,
             ask: Ask {
                 level: row.level.parse()?,
                 group_id: row.group_id,
@@ -219,6 +223,17 @@ pub async fn step(db: &mut PgConnection, id: Uuid, from: &[ExportState], to: Exp
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// What the authorization server granted before the server was asked.
+pub async fn set_granted_scope(db: &mut PgConnection, id: Uuid, scope: Option<&str>) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE bulkhead.exports SET granted_scope = $2 WHERE id = $1", id, scope).execute(db).await?;
+    Ok(())
+}
+
+/// What was granted, where that is known.
+pub async fn granted_scope(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!("SELECT granted_scope FROM bulkhead.exports WHERE id = $1", id).fetch_one(db).await
 }
 
 /// What one page of the manifest says of the whole export.

@@ -10,6 +10,7 @@ pub mod fhir;
 pub mod file_parts;
 pub mod orphan_exports;
 pub mod rejected_lines;
+pub mod signing_keys;
 pub mod sources;
 pub mod stages;
 pub mod workers;

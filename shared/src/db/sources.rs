@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::interval;
 use crate::{
-    domain::source::{Auth, Dialect, Source},
+    domain::source::{Auth, Dialect, Discovered, Source},
     secrets::{Cipher, Sealed, SecretError},
 };
 
@@ -80,7 +80,13 @@ async fn create_or_update(db: &mut PgConnection, cipher: &Cipher, new: &NewSourc
                (id, base_url, auth, client_id, thumbprint, token_url, algorithm, jwks_url, scope, secret, secret_key_id, identity)
            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
            ON CONFLICT (identity) DO UPDATE
-              SET token_url = excluded.token_url, algorithm = excluded.algorithm, jwks_url = excluded.jwks_url, scope = coalesce(excluded.scope, sources.scope)
+              SET token_url = excluded.token_url,
+                  -- Left out now: the server is asked. Until it answers what was given before will do.
+                  token_endpoint = CASE WHEN excluded.token_url IS NULL THEN coalesce(sources.token_url, sources.token_endpoint)
+                                        ELSE sources.token_endpoint END,
+                  discovered_at = CASE WHEN excluded.token_url IS NULL AND sources.token_url IS NOT NULL THEN 'epoch'
+                                       ELSE sources.discovered_at END,
+                  algorithm = excluded.algorithm, jwks_url = excluded.jwks_url, scope = coalesce(excluded.scope, sources.scope)
            RETURNING id"#,
         fresh,
         new.base_url,
@@ -116,6 +122,8 @@ pub async fn get(db: &PgPool, id: Uuid) -> sqlx::Result<Source> {
 pub async fn get_many(db: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Source>> {
     let rows = sqlx::query!(
         r#"SELECT id, base_url, auth, client_id, token_url, algorithm, jwks_url, scope, kick_off_policy, dialect, dialect_set, parallel < max_parallel AS "slowed_down!",
+                  token_endpoint, scopes_supported, capabilities, discovered_at IS NOT NULL AS "discovered!",
+                  coalesce(discovered_at > clock_timestamp() - interval '1 day', false) AS "discovery_is_fresh!",
                   greatest(extract(epoch FROM paused_until - clock_timestamp())::float8, 0) AS "paused!"
              FROM bulkhead.sources WHERE id = ANY($1)"#,
         ids
@@ -130,6 +138,12 @@ pub async fn get_many(db: &PgPool, ids: &[Uuid]) -> sqlx::Result<Vec<Source>> {
                 auth: row.auth.parse()?,
                 client_id: row.client_id,
                 token_url: row.token_url,
+                discovered: row.discovered.then_some(Discovered {
+                    token_endpoint: row.token_endpoint,
+                    scopes_supported: row.scopes_supported,
+                    capabilities: row.capabilities,
+                }),
+                discovery_is_fresh: row.discovery_is_fresh,
                 algorithm: row.algorithm,
                 jwks_url: row.jwks_url,
                 scope: row.scope,
@@ -161,6 +175,20 @@ pub async fn set_dialect(db: impl PgExecutor<'_>, id: Uuid, dialect: Dialect) ->
         "UPDATE bulkhead.sources SET dialect = $2, dialect_set = true WHERE id = $1 AND (dialect IS DISTINCT FROM $2 OR NOT dialect_set)",
         id,
         dialect.as_str()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// What its server told about itself, now. What it no longer tells is forgotten.
+pub async fn set_discovered(db: &PgPool, id: Uuid, found: &Discovered) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.sources SET token_endpoint = $2, scopes_supported = $3, capabilities = $4, discovered_at = clock_timestamp() WHERE id = $1",
+        id,
+        found.token_endpoint,
+        &found.scopes_supported,
+        &found.capabilities
     )
     .execute(db)
     .await?;

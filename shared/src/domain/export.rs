@@ -63,6 +63,15 @@ words! {
     }
 }
 
+words! {
+    /// Why the row is there.
+    pub enum Purpose {
+        Export = "export",
+        /// Tries out what an export would need; starts none.
+        Check = "check",
+    }
+}
+
 /// What is asked of a server: level, Group and parameters of the kick-off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
@@ -140,6 +149,7 @@ impl Export {
 pub struct Export {
     pub id: Uuid,
     pub source_id: Uuid,
+    pub purpose: Purpose,
     pub ask: Ask,
     pub accept_partial: bool,
     pub route: Route,

@@ -50,6 +50,8 @@ words! {
         LeftOut = "left_out",
         /// The resources say themselves that parts of them are left out.
         Subsetted = "subsetted",
+        /// The authorization server granted less than the export needs.
+        NarrowerScope = "narrower_scope",
     }
 }
 

@@ -1,5 +1,6 @@
 //! What Bulkhead talks about. No SQL, no HTTP, no clock.
 
+pub mod check;
 pub mod export;
 pub mod failure;
 pub mod file;
@@ -8,6 +9,7 @@ pub mod manifest;
 pub mod outgoing;
 pub mod private_key;
 pub mod resource;
+pub mod scope;
 pub mod search;
 pub mod source;
 pub mod stage;

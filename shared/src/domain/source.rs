@@ -61,6 +61,14 @@ impl Dialect {
     }
 }
 
+/// What a server says of itself (SMART App Launch 2.2, "Using Well-Known").
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Discovered {
+    pub token_endpoint: Option<String>,
+    pub scopes_supported: Vec<String>,
+    pub capabilities: Vec<String>,
+}
+
 /// The row. The secret stays sealed until a worker needs it.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -69,7 +77,12 @@ pub struct Source {
     pub base_url: String,
     pub auth: Auth,
     pub client_id: String,
+    /// As a user gave it.
     pub token_url: Option<String>,
+    /// What its server told about itself, if it was asked.
+    pub discovered: Option<Discovered>,
+    /// It was asked less than a day ago.
+    pub discovery_is_fresh: bool,
     pub algorithm: Option<String>,
     pub jwks_url: Option<String>,
     pub scope: Option<String>,
@@ -81,4 +94,13 @@ pub struct Source {
     pub slowed_down: bool,
     /// How long no file is asked for; zero when it is not paused.
     pub paused: Duration,
+}
+
+impl Source {
+    /// Where tokens come from: what a user gave wins over what the server says.
+    #[must_use]
+    pub fn token_endpoint(&self) -> Option<&str> {
+        let found = || self.discovered.as_ref().and_then(|found| found.token_endpoint.as_deref());
+        self.token_url.as_deref().or_else(found)
+    }
 }

@@ -25,6 +25,7 @@ words! {
         Release = "release",
         /// Deletes the downloaded files.
         CleanUp = "clean_up",
+        Check = "check",
     }
 }
 
@@ -43,7 +44,7 @@ impl StageKind {
     #[must_use]
     pub const fn lane(self) -> Lane {
         match self {
-            Self::Auth | Self::KickOff | Self::Members | Self::Finish | Self::Release | Self::CleanUp => Lane::Control,
+            Self::Auth | Self::KickOff | Self::Members | Self::Finish | Self::Release | Self::CleanUp | Self::Check => Lane::Control,
             Self::Poll => Lane::Poll,
             Self::Download | Self::Search => Lane::Transfer,
             Self::Load => Lane::Load,

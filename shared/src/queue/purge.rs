@@ -1,4 +1,4 @@
-//! What is over is removed: answered tickets, workers of old, finished stages of ended exports.
+//! What is over is removed: answered tickets, workers of old, finished stages of ended exports, old checks.
 
 use sqlx::PgPool;
 
@@ -53,6 +53,14 @@ pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
     .execute(pool)
     .await?;
     let workers = sqlx::query!("DELETE FROM bulkhead.workers WHERE ended_at < clock_timestamp() - interval '7 days'").execute(pool).await?;
+    let checks = sqlx::query!(
+        "DELETE FROM bulkhead.exports WHERE id IN (
+            SELECT id FROM bulkhead.exports
+             WHERE purpose = 'check' AND created_at < clock_timestamp() - interval '7 days' AND finished_at IS NOT NULL
+             ORDER BY created_at LIMIT 1000)"
+    )
+    .execute(pool)
+    .await?;
     let mut stages = 0;
     while stages < ROWS {
         match purge_stages(pool).await? {
@@ -60,7 +68,7 @@ pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
             Some(rows) => stages += rows,
         }
     }
-    Ok(tickets.rows_affected() + apalis_workers.rows_affected() + workers.rows_affected() + stages)
+    Ok(tickets.rows_affected() + apalis_workers.rows_affected() + workers.rows_affected() + checks.rows_affected() + stages)
 }
 
 /// The finished stages of one ended export whose time has come: by export, so that what stays is not looked at again. `None`: there is no

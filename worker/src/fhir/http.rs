@@ -1,8 +1,9 @@
 //! The one door to HTTP. Redirects are followed here, hop by hop, each checked against the outgoing rules; the
 //! Authorization header does not cross origins (Bulk Data IG, "Security Considerations").
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use bulkhead_shared::{
     config::{HttpSettings, LimitSettings},
     domain::{
@@ -12,7 +13,7 @@ use bulkhead_shared::{
     queue::{StageError, Trouble},
 };
 use reqwest::{
-    Body, Client, Method, Response, Url,
+    Body, Certificate, Client, Method, Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LOCATION, RANGE},
     redirect::Policy,
@@ -90,10 +91,13 @@ impl Ask {
 }
 
 impl Http {
-    /// Follows the operator's time-outs; honours HTTPS_PROXY and NO_PROXY.
+    /// Follows the operator's time-outs; honours HTTPS_PROXY and NO_PROXY. A proxy resolves the servers' names itself: then addresses that
+    /// we never connect to are refused only where they are written as such, and the proxy must refuse the rest.
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     pub fn new(settings: &HttpSettings, limits: &LimitSettings, rules: OutgoingRules) -> anyhow::Result<Self> {
+        let authorities = settings.http_ca_file.as_deref().map(authorities).transpose()?.unwrap_or_default();
         let client = Client::builder()
+            .tls_certs_merge(authorities)
             .redirect(Policy::none())
             .connect_timeout(settings.http_timeout_connect)
             .read_timeout(settings.http_timeout_read)
@@ -114,18 +118,23 @@ impl Http {
         self.read_timeout
     }
 
+    /// Whether the outgoing rules allow a URL that a server names.
+    pub fn allow(&self, url: &Url) -> Result<(), StageError> {
+        self.rules.check(url).map_err(|refused| {
+            StageError::Fail(Trouble::new(
+                Reason::Refused,
+                format!("The server leads to a URL that is not allowed: {refused}."),
+                "ask the server's operator, or allow the host",
+            ))
+        })
+    }
+
     /// Sends a request and follows its redirects.
     pub async fn send(&self, ask: &Ask) -> Result<Response, StageError> {
         let mut url = ask.url.clone();
         let mut token = ask.token.as_deref();
         for _ in 0..=self.redirects {
-            self.rules.check(&url).map_err(|refused| {
-                StageError::Fail(Trouble::new(
-                    Reason::Refused,
-                    format!("The server leads to a URL that is not allowed: {refused}."),
-                    "ask the server's operator, or allow the host",
-                ))
-            })?;
+            self.allow(&url)?;
             let mut request = self.client.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
             if let Some(token) = token {
                 let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
@@ -206,17 +215,35 @@ impl Http {
                 None,
             );
         }
+        let cause = root_cause(&error);
         let what = if error.is_connect() { "cannot be reached" } else { "broke the connection" };
         StageError::Retry(
             Trouble::new(
                 Reason::Unreachable,
-                format!("{place} {what} ({}).", root_cause(&error)),
-                "check that the server runs and can be reached from the workers; then retry the export",
+                format!("{place} {what} ({cause})."),
+                if cause.contains("certificate") {
+                    "if the server's certificate is of a certificate authority of your own, name its PEM file in HTTP_CA_FILE and restart the \
+                     workers; then retry the export"
+                } else {
+                    "check that the server runs and can be reached from the workers; then retry the export"
+                },
             ),
             None,
         )
     }
 }
+
+/// The certificates of HTTP_CA_FILE.
+fn authorities(path: &Path) -> anyhow::Result<Vec<Certificate>> {
+    let shown = path.display();
+    let pem = std::fs::read(path)
+        .with_context(|| format!("cannot read HTTP_CA_FILE {shown}; give a file of certificates in PEM that this user may read"))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|_| anyhow::anyhow!("HTTP_CA_FILE {shown} cannot be read as PEM; {CONVERT}"))?;
+    anyhow::ensure!(!found.is_empty(), "HTTP_CA_FILE {shown} holds no certificate (-----BEGIN CERTIFICATE-----); {CONVERT}");
+    Ok(found)
+}
+
+const CONVERT: &str = "a DER file becomes PEM by: openssl x509 -inform der -in ca.cer -out ca.pem";
 
 /// The innermost cause, in words; reqwest's own outer texts repeat the URL.
 pub fn root_cause(error: &reqwest::Error) -> String {

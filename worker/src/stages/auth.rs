@@ -1,14 +1,20 @@
-//! auth: makes sure that there is an access token, before anything is asked that cannot be asked twice.
+//! auth: finds out where tokens come from, and makes sure that there is one, before anything is asked that cannot be asked twice.
 
 use async_trait::async_trait;
 use bulkhead_shared::{
     db::{export_events::EventLevel, exports},
-    domain::{export::ExportState, source, stage::StageKind},
+    domain::{export::ExportState, finding::Finding, scope, source, stage::StageKind},
     queue::{Fenced, NewStage, Outcome, StageError, Tail, Written},
 };
 
 use super::{Nothing, Stage};
-use crate::{fhir::auth, work::Work};
+use crate::{
+    fhir::{auth, discovery},
+    work::Work,
+};
+
+/// Sentences about scopes in the story; `finish` has them all.
+const MOST_TOLD: usize = 5;
 
 pub struct Auth;
 
@@ -18,15 +24,21 @@ impl Stage for Auth {
         if work.export.state == ExportState::Queued {
             work.checkpoint(&Authenticating).await?;
         }
-        if work.source.auth == source::Auth::Smart {
-            auth::token(work.http(), &work.tokens()).await?;
-        }
+        let token = match work.source.auth {
+            source::Auth::Smart => {
+                let source = discovery::complete(work).await?;
+                auth::token(work.http(), &work.tokens_of(&source)).await?
+            }
+            source::Auth::Open | source::Auth::Bearer => None,
+        };
         if work.export.manifest_pages > 0 {
             return Ok(Outcome::Done(Box::new(Nothing)));
         }
         Ok(Outcome::Done(Box::new(Authenticated {
             resumed: work.export.status_url.is_some(),
-            smart: work.source.auth == source::Auth::Smart,
+            narrower: scope::narrower(token.as_ref().and_then(|token| token.scope.as_deref()), &work.export.ask),
+            smart: token.is_some(),
+            scope: token.and_then(|token| token.scope),
         })))
     }
 }
@@ -46,6 +58,9 @@ struct Authenticated {
     /// It has a status URL already: a resumed export.
     resumed: bool,
     smart: bool,
+    /// What was granted, and what of it is less than was asked for.
+    scope: Option<String>,
+    narrower: Vec<Finding>,
 }
 
 #[async_trait]
@@ -56,7 +71,11 @@ impl Tail for Authenticated {
             if self.resumed { (ExportState::InProgress, StageKind::Poll) } else { (ExportState::KickingOff, StageKind::KickOff) };
         exports::step(tx.db(), id, &[ExportState::Queued, ExportState::Authenticating], to).await?;
         if self.smart {
+            exports::set_granted_scope(tx.db(), id, self.scope.as_deref()).await?;
             tx.tell(EventLevel::Info, "The authorization server gave an access token.").await?;
+        }
+        for finding in self.narrower.iter().take(MOST_TOLD) {
+            tx.tell(EventLevel::Warning, &finding.message).await?;
         }
         tx.enqueue(&[NewStage::new(next)]).await?;
         Ok(Written::Done)

@@ -8,8 +8,10 @@ use bulkhead_shared::{
         exports,
     },
     domain::{
+        export::Ask,
         failure::{Failure, Reason},
         finding::{Finding, FindingKind, Severity},
+        scope,
         search::{Cursor, Search},
         stage::StageKind,
     },
@@ -26,7 +28,7 @@ impl Stage for Finish {
     async fn work(&self, work: &Work) -> Result<Outcome, StageError> {
         let accepted = work.export.accept_partial || work.export.accepted_at.is_some();
         let retention = work.blob_settings().retention_seconds();
-        Ok(Outcome::Done(Box::new(Verdict { accepted, retention })))
+        Ok(Outcome::Done(Box::new(Verdict { accepted, retention, ask: work.export.ask.clone() })))
     }
 }
 
@@ -34,6 +36,7 @@ struct Verdict {
     accepted: bool,
     /// Seconds until the downloaded files go.
     retention: f64,
+    ask: Ask,
 }
 
 #[async_trait]
@@ -47,6 +50,7 @@ impl Tail for Verdict {
         }
         let mut findings = exports::early_findings(&mut *tx.db(), id).await?;
         findings.extend(files.iter().flat_map(findings_of));
+        findings.extend(scope::narrower(exports::granted_scope(tx.db(), id).await?.as_deref(), &self.ask));
         let gaps: Vec<&Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
         if !gaps.is_empty() && !self.accepted {
             let more = if gaps.len() > 1 { format!(" ({} more findings)", gaps.len() - 1) } else { String::new() };

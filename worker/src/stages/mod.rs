@@ -1,6 +1,7 @@
 //! The stages: one file each. A stage does one thing to the world, then describes one change of the database.
 
 mod auth;
+mod check;
 mod clean_up;
 mod download;
 mod fall_back;
@@ -47,6 +48,7 @@ pub fn stage(kind: StageKind) -> &'static dyn Stage {
         StageKind::Finish => &finish::Finish,
         StageKind::Release => &release::Release,
         StageKind::CleanUp => &clean_up::CleanUp,
+        StageKind::Check => &check::Check,
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Listed {
     pub files: i64,
 }
 
-/// The newest first; those that are being deleted are left out. Sums are made for this page only.
+/// The newest first; those that are being deleted are left out, and so are checks. Sums are made for this page only.
 ///
 /// The query is written for the filters that are given: one for all of them would be planned without knowing which, and read past
 /// every other export.
@@ -51,7 +51,7 @@ fn query(filter: &Filter<'_>, limit: i64) -> QueryBuilder<Postgres> {
              SELECT e.id, s.base_url, e.level, e.group_id, e.resource_types, e.state, e.failure_reason, e.failure_detail, e.waits_for,
                     e.created_at, e.finished_at
                FROM bulkhead.exports e JOIN bulkhead.sources s ON s.id = e.source_id
-              WHERE e.delete_requested_at IS NULL",
+              WHERE e.delete_requested_at IS NULL AND e.purpose = 'export'",
     );
     if let Some(states) = filter.states {
         query.push(" AND e.state = ANY(").push_bind(states.to_vec()).push(")");
