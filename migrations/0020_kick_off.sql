@@ -1,5 +1,8 @@
 -- What is learned of how a server wants to be asked, and when it may be asked again.
 
+-- Workers of the version before may be at work: all they lock is locked first, at once, so that nothing deadlocks.
+LOCK TABLE bulkhead.sources, bulkhead.exports, bulkhead.stages, bulkhead.export_files, bulkhead.file_parts, bulkhead.export_events IN ACCESS EXCLUSIVE MODE;
+
 ALTER TABLE bulkhead.sources
     -- How kick-off parameters are sent. NULL: not learned yet. shared/src/domain/source.rs has the words.
     ADD COLUMN dialect text CHECK (dialect IN ('get_comma', 'get_repeat', 'post_comma', 'post_repeat')),
@@ -93,7 +96,7 @@ BEGIN
         UPDATE bulkhead.exports
            SET restarts = restarts + 1, failed_from = 'queued', kick_off_intent_at = NULL, status_url = NULL,
                next_manifest_url = NULL, manifest = NULL, manifest_pages = 0, manifest_complete = false, manifest_page_keys = '{}',
-               earlier_status_urls = '{}', split_at = 0, early_findings = '[]', transaction_time = NULL, expires_at = NULL
+               earlier_status_urls = '{}', dropped = '{}', split_types = NULL, split_at = 0, early_findings = '[]', transaction_time = NULL, expires_at = NULL
          WHERE id = job;
         UPDATE bulkhead.stages SET state = 'dead' WHERE export_id = job AND kind = 'auth';
     ELSE

@@ -1,4 +1,8 @@
 -- Lines that are read and are no rows: neither lost nor refused.
+
+-- Workers of the version before may be at work: all they lock is locked first, at once, so that nothing deadlocks.
+LOCK TABLE bulkhead.sources, bulkhead.exports, bulkhead.stages, bulkhead.export_files, bulkhead.file_parts, bulkhead.export_events IN ACCESS EXCLUSIVE MODE;
+
 ALTER TABLE bulkhead.file_parts
     -- Parameters resources that head a block of an organized file (Bulk Data IG, "organizeOutputBy").
     ADD COLUMN headers   bigint NOT NULL DEFAULT 0,

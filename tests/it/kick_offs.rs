@@ -242,3 +242,56 @@ async fn too_many_files_for_one_export_are_asked_for_a_type_at_a_time() {
         app.assert_nothing_left().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_be_exported_is_never_left_out() {
+    let app = start("").await;
+    let mut body = app.body_of(GROUP, &["Patient"]);
+    body["patient"] = json!(["nobody"]);
+    for words in ["The patient nobody is not a member of this Group", "The parameter patient is not supported"] {
+        app.sandbox.clear_faults();
+        app.sandbox.fault(&*format!("kick-off:status=400;text={words}*always"));
+        let status = app.until(app.submit(&body).await, "failed").await;
+        assert_eq!(status["failure"]["reason"], "refused", "{words}: {status:#}");
+    }
+    assert_eq!(app.sandbox.stats().kick_offs, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partial_manifest_that_turns_out_too_large_is_asked_for_a_type_at_a_time() {
+    let sandbox = SandboxConfig {
+        resources_per_file: 50,
+        export_time: Duration::from_secs(2),
+        switches: "support=allowPartialManifests most-files=2 too-many-at=status".to_owned(),
+        ..setup().sandbox
+    };
+    let app = App::start(Setup { sandbox, ..setup() }).await;
+    let mut body = app.body_of(GROUP, &["Patient", "Condition", "Encounter"]);
+    body["allowPartialManifests"] = json!("true");
+    let job = app.submit(&body).await;
+    app.until(job, "completed").await;
+    app.assert_rows_of(job, GROUP, &["Patient", "Condition", "Encounter"]).await;
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_type_that_fails_among_others_is_never_left_out_silently() {
+    let sandbox = SandboxConfig {
+        resources_per_file: 50,
+        export_time: Duration::ZERO,
+        switches: "most-files=2 no-search".to_owned(),
+        ..setup().sandbox
+    };
+    let settings = vec![("RETRY_MAX_ATTEMPTS", "2".to_owned()), ("RETRY_BASE_DELAY", "0.02".to_owned())];
+    let app = App::start(Setup { sandbox, settings, ..setup() }).await;
+    // The first question is for all types; later ones are refused in words that do not say "not supported".
+    let job = app.export(GROUP).await;
+    app.until_sql("SELECT split_at >= 1 FROM bulkhead.exports WHERE id = $1", job).await;
+    app.sandbox.fault("kick-off:status=400;text=An export is already running*always");
+    let status = app.until(job, "failed").await;
+    assert_eq!(status["failure"]["reason"], "refused", "{status:#}");
+    app.sandbox.clear_faults();
+    assert_eq!(app.operate(job, "retry").await.0, 200);
+    app.until(job, "completed").await;
+    app.assert_rows_right(job, GROUP).await;
+}

@@ -115,6 +115,23 @@ async fn files_of_a_partial_manifest_are_loaded_while_the_export_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_partial_manifest_with_fresh_signatures_lists_the_same_files() {
+    let sandbox = SandboxConfig {
+        export_time: Duration::from_secs(5),
+        switches: "support=allowPartialManifests files=signed".to_owned(),
+        ..setup().sandbox
+    };
+    let app = App::start(Setup { sandbox, ..setup() }).await;
+    let mut body = app.body(GROUP);
+    body["allowPartialManifests"] = json!("true");
+    let job = app.submit(&body).await;
+    let status = app.until(job, "completed").await;
+    assert_eq!(status["findings"], json!([]));
+    assert_eq!(status["files"].as_array().map(Vec::len), Some(app.sandbox.expected(Some(GROUP)).len()), "{status:#}");
+    app.assert_rows_right(job, GROUP).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signed_links_on_another_host_get_no_token_and_are_renewed_when_they_are_too_old() {
     for status in ["403", "404", "410"] {
         let app = start(&format!("files=signed link-lifetime=1s link-status={status}"), &[("WORKER_TRANSFERS", "1")]).await;

@@ -60,7 +60,7 @@ async fn failed(app: &App, n: usize, reason: &str, same: bool) -> Vec<Uuid> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_failed_for_one_reason_is_counted_then_retried_and_ends_complete() {
     let app = start(1).await;
-    app.sandbox.fault("kick-off:too-many-files");
+    app.sandbox.fault("kick-off:status=403");
     let other = app.export_of("HealthNewEngland", &["Patient"]).await;
     app.until(other, "failed").await;
     let mut jobs = BTreeSet::new();

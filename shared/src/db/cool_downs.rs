@@ -33,6 +33,19 @@ pub async fn set(db: impl PgExecutor<'_>, source_id: Uuid, operation: &str, dela
     Ok(())
 }
 
+/// Whether an operation was refused so a short while ago, too.
+pub async fn was_just(db: impl PgExecutor<'_>, source_id: Uuid, operation: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM bulkhead.cool_downs
+                           WHERE source_id = $1 AND md5(operation) = md5($2) AND operation = $2
+                             AND until > clock_timestamp() - interval '1 minute') AS "just!""#,
+        source_id,
+        operation
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// The cool-down of an operation, while it lasts.
 pub async fn current(db: impl PgExecutor<'_>, source_id: Uuid, operation: &str) -> sqlx::Result<Option<CoolDown>> {
     let row = sqlx::query!(

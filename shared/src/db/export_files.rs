@@ -19,9 +19,9 @@ pub async fn add(db: &mut PgConnection, export_id: Uuid, manifest_url: &str, fil
     let rows = sqlx::query!(
         r#"WITH known AS (SELECT count(*)::int AS n FROM bulkhead.export_files WHERE export_id = $1),
                 named AS (
-                    -- Another file of an earlier page has this key: then it names neither.
+                    -- Another file of an earlier page has this key: then it names neither. On the same page it is the same file, freshly signed.
                     SELECT l.url, l.kind, l.resource_type, l.expected_count, l.requires_token, l.place,
-                           CASE WHEN f.url <> l.url THEN l.url ELSE l.url_key END AS url_key
+                           CASE WHEN f.url <> l.url AND f.manifest_url IS DISTINCT FROM $8 THEN l.url ELSE l.url_key END AS url_key
                       FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bool[])
                            WITH ORDINALITY AS l(url, url_key, kind, resource_type, expected_count, requires_token, place)
                       LEFT JOIN bulkhead.export_files f ON f.export_id = $1 AND f.url_key = l.url_key),
@@ -86,11 +86,12 @@ pub async fn refresh(db: &mut PgConnection, export_id: Uuid, manifest_url: &str,
     sqlx::query!(
         "UPDATE bulkhead.export_files f SET url = l.url, expected_count = coalesce(l.count, f.expected_count)
            FROM unnest($2::text[], $3::text[], $4::bigint[]) AS l(url, url_key, count)
-          WHERE f.export_id = $1 AND f.url_key = l.url_key",
+          WHERE f.export_id = $1 AND f.url_key = l.url_key AND (f.manifest_url = $5 OR f.manifest_url IS NULL)",
         export_id,
         &urls,
         &keys,
-        &counts as &[Option<i64>]
+        &counts as &[Option<i64>],
+        manifest_url
     )
     .execute(&mut *db)
     .await?;
@@ -100,7 +101,7 @@ pub async fn refresh(db: &mut PgConnection, export_id: Uuid, manifest_url: &str,
                           GROUP BY 1 HAVING count(*) = 1),
               known AS (SELECT split_part(url, '?', 1) AS path, min(id) AS id FROM bulkhead.export_files
                          WHERE export_id = $1 AND manifest_url = $5 GROUP BY 1 HAVING count(*) = 1)
-         UPDATE bulkhead.export_files f SET url = listed.url, url_key = listed.url_key, expected_count = coalesce(listed.count, f.expected_count)
+         UPDATE bulkhead.export_files f SET url = listed.url, expected_count = coalesce(listed.count, f.expected_count)
            FROM listed JOIN known USING (path) WHERE f.id = known.id AND f.url_key <> listed.url_key",
         export_id,
         &urls,

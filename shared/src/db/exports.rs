@@ -18,7 +18,7 @@ use crate::domain::{
 
 pub use checks::{Check, complete_check, get_check, insert_check};
 pub use kick_off::{
-    add_finding, clear_intent, complete_manifest, drop_parameters, early_findings, next_type, set_intent, set_status_url, split,
+    add_finding, clear_intent, complete_manifest, drop_parameters, early_findings, next_type, set_intent, set_status_url, split, status_url,
 };
 pub use list::{Filter, Listed, page};
 pub use retry::{FailedFilter, Matched, retry_some, would_retry};
@@ -249,20 +249,24 @@ pub struct ManifestPage<'a> {
     pub raw: serde_json::Value,
 }
 
-/// Takes a page of the manifest in: the export downloads from now on. One that was taken in before changes nothing. `false`: it leads back
-/// to a page before it.
-pub async fn add_manifest_page(db: &mut PgConnection, id: Uuid, page: &ManifestPage<'_>) -> sqlx::Result<bool> {
-    let circle = sqlx::query_scalar!(
-        r#"SELECT $3::text IS NOT NULL AND NOT md5($2)::uuid = ANY(manifest_page_keys)
-                  AND ($2 = $3 OR md5($3)::uuid = ANY(manifest_page_keys)) AS "circle!" FROM bulkhead.exports WHERE id = $1"#,
-        id,
-        page.url,
-        page.next
-    )
-    .fetch_one(&mut *db)
-    .await?;
-    if circle {
-        return Ok(false);
+/// What a page of the manifest is to those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageIs {
+    New,
+    /// It was taken in before, by an earlier run: there is nothing to do.
+    Known,
+    /// The pages lead back to it.
+    Circle,
+}
+
+/// Takes a page of the manifest in: the export downloads from now on.
+pub async fn add_manifest_page(db: &mut PgConnection, id: Uuid, page: &ManifestPage<'_>) -> sqlx::Result<PageIs> {
+    let (known, next_known, expected) = page_is(db, id, page).await?;
+    if page.next == Some(page.url) || (known && expected && !page.partial) || (!known && next_known) {
+        return Ok(PageIs::Circle);
+    }
+    if known && !page.partial {
+        return Ok(PageIs::Known);
     }
     sqlx::query!(
         "UPDATE bulkhead.exports
@@ -273,7 +277,7 @@ pub async fn add_manifest_page(db: &mut PgConnection, id: Uuid, page: &ManifestP
                 manifest_complete = ($4::text IS NULL AND NOT $7),
                 transaction_time = coalesce(transaction_time, $2), expires_at = least(expires_at, $3),
                 state = CASE WHEN state = 'in_progress' THEN 'downloading' ELSE state END
-          WHERE id = $1 AND ($7 OR NOT md5($6)::uuid = ANY(manifest_page_keys))",
+          WHERE id = $1",
         id,
         page.transaction_time,
         page.expires_at,
@@ -284,7 +288,22 @@ pub async fn add_manifest_page(db: &mut PgConnection, id: Uuid, page: &ManifestP
     )
     .execute(db)
     .await?;
-    Ok(true)
+    Ok(PageIs::New)
+}
+
+/// Whether the page and the next one were taken in before, and whether this is the one that was to be next.
+async fn page_is(db: &mut PgConnection, id: Uuid, page: &ManifestPage<'_>) -> sqlx::Result<(bool, bool, bool)> {
+    let row = sqlx::query!(
+        r#"SELECT md5($2)::uuid = ANY(manifest_page_keys) AS "known!", coalesce(md5($3)::uuid = ANY(manifest_page_keys), false) AS "next_known!",
+                  next_manifest_url IS NOT DISTINCT FROM $2 AS "expected!"
+             FROM bulkhead.exports WHERE id = $1"#,
+        id,
+        page.url,
+        page.next
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((row.known, row.next_known, row.expected))
 }
 
 /// Every file is here; what is left is loading.

@@ -54,21 +54,21 @@ words! {
 }
 
 words! {
-    /// Why the row is there.
-    pub enum Purpose {
-        Export = "export",
-        /// Tries out what an export would need; starts none.
-        Check = "check",
-    }
-}
-
-words! {
     /// How its resources are had.
     pub enum Route {
         /// By the server's bulk export.
         Bulk = "bulk",
         /// By FHIR search: there was no bulk export to be had.
         Search = "search",
+    }
+}
+
+words! {
+    /// Why the row is there.
+    pub enum Purpose {
+        Export = "export",
+        /// Tries out what an export would need; starts none.
+        Check = "check",
     }
 }
 

@@ -165,7 +165,6 @@ pub fn is_type_name(word: &str) -> bool {
 
 /// Conformance, definitions and messages: no server exports them, although many list them among what they have.
 const NOT_DATA: &[&str] = &[
-    "Binary",
     "Bundle",
     "CapabilityStatement",
     "CodeSystem",

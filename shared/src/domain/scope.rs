@@ -87,8 +87,9 @@ fn by_type(listed: &[Scope<'_>], ask: Option<&Ask>, before: Option<&str>) -> Vec
     let types = ask.map_or(&[][..], |ask| &ask.resource_types);
     let before: BTreeSet<String> = before.into_iter().flat_map(str::split_whitespace).map(str::to_owned).collect();
     let everything = types.is_empty() && (ask.is_some() || before.is_empty());
-    let mut sure: BTreeSet<String> = before;
-    let mut unlisted = BTreeSet::new();
+    // What was wished before and is not listed may have been refused.
+    let is_listed = |scope: &String| Scope::read(scope).is_some_and(|scope| known(scope.kind).is_some());
+    let (mut sure, mut unlisted): (BTreeSet<String>, BTreeSet<String>) = before.into_iter().partition(is_listed);
     if everything {
         sure.extend(listed.iter().map(|scope| scope.style.of_type(scope.kind)));
     }

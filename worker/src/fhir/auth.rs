@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     http::{Ask, Http},
-    mint::mint,
+    mint::{Minted, mint},
 };
 use crate::work::Tokens;
 
@@ -76,7 +76,7 @@ async fn shared(http: &Http, tokens: &Tokens<'_>) -> Result<Option<AccessToken>,
         let minter = Uuid::new_v4();
         if let Some(minting) = tokens.take_minting(minter).await? {
             let wishes = wishes(tokens, minting.asked.as_deref());
-            let minted = match tokio::time::timeout(MINTING, mint(http, tokens, &wishes)).await.unwrap_or_else(|_| Err(too_slow())) {
+            let minted = match mint_in_time(http, tokens, &wishes).await {
                 Ok(minted) => minted,
                 Err(error) => {
                     tokens.give_up_minting(minter).await?;
@@ -91,6 +91,11 @@ async fn shared(http: &Http, tokens: &Tokens<'_>) -> Result<Option<AccessToken>,
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// Mints, or says that it takes too long.
+pub async fn mint_in_time(http: &Http, tokens: &Tokens<'_>, wishes: &[String]) -> Result<Minted, StageError> {
+    tokio::time::timeout(MINTING, mint(http, tokens, wishes)).await.unwrap_or_else(|_| Err(too_slow()))
 }
 
 fn too_slow() -> StageError {

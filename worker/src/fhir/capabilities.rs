@@ -5,6 +5,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
+    answer::Refusal,
     auth,
     http::{Ask, Http},
 };
@@ -34,8 +35,10 @@ struct Resource {
 pub async fn resource_types(http: &Http, tokens: &Tokens<'_>) -> Result<Vec<String>, StageError> {
     let Ok(url) = Url::parse(&format!("{}/metadata", tokens.source.base_url)) else { return Ok(Vec::new()) };
     let answer = auth::send(http, tokens, Ask::get(url).accept("application/fhir+json")).await?;
-    if answer.status().as_u16() != 200 {
-        return Ok(Vec::new());
+    match answer.status().as_u16() {
+        200 => {}
+        408 | 429 | 500.. => return Err(Refusal::read(http, answer).await?.again("The server's CapabilityStatement cannot be read")),
+        _ => return Ok(Vec::new()),
     }
     let body = http.body(answer, LARGEST).await?;
     let Ok(statement) = serde_json::from_slice::<Statement>(&body) else { return Ok(Vec::new()) };

@@ -35,7 +35,28 @@ struct Details {
 /// Issue codes that are worth another try (Bulk Data IG, "Response - Error Status").
 const TRANSIENT: &[&str] = &["transient", "timeout", "throttled", "lock-error", "no-store"];
 
+/// How servers say that they do not know a parameter or a type.
+const UNSUPPORTED: &[&str] = &[
+    "not supported",
+    "unsupported",
+    "does not support",
+    "unknown",
+    "unrecognized",
+    "not recognized",
+    "not implemented",
+    "is invalid for this operation",
+];
+
 impl Issue {
+    /// Everything it says.
+    fn words(&self) -> String {
+        let mut words: Vec<&str> = Vec::new();
+        words.extend(self.diagnostics.as_deref());
+        words.extend(self.details.as_ref().and_then(|details| details.text.as_deref()));
+        words.extend(self.expression.iter().chain(&self.location).map(String::as_str));
+        words.join(" ")
+    }
+
     /// Its words, short enough for an error message.
     pub fn text(&self) -> String {
         let details = self.details.as_ref().and_then(|d| d.text.as_deref());
@@ -67,13 +88,16 @@ impl OperationOutcome {
 
     /// Everything it says, for a look at the names in it.
     pub fn all_words(&self) -> String {
-        let mut words: Vec<&str> = Vec::new();
-        for issue in &self.issue {
-            words.extend(issue.diagnostics.as_deref());
-            words.extend(issue.details.as_ref().and_then(|details| details.text.as_deref()));
-            words.extend(issue.expression.iter().chain(&issue.location).map(String::as_str));
-        }
-        words.join(" ")
+        self.issue.iter().map(Issue::words).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What it says of the issues that mean "I do not support this"; those that complain of a value are not among them.
+    pub fn unsupported_words(&self) -> String {
+        let unsupported = |issue: &&Issue| {
+            let words = issue.words().to_ascii_lowercase();
+            issue.code == "not-supported" || UNSUPPORTED.iter().any(|known| words.contains(known))
+        };
+        self.issue.iter().filter(unsupported).map(Issue::words).collect::<Vec<_>>().join(" ")
     }
 
     /// The server allows one export of a Group in a while ("requested this Group too recently").
@@ -117,6 +141,14 @@ mod tests {
         assert!(of(json!({"code": "exception"})).is_transient(500) && !of(json!({"code": "exception"})).is_transient(400));
         assert!(of(json!({"expression": ["_since"], "location": ["http._type"]})).all_words().contains("_since http._type"));
         assert!(OperationOutcome::read(b"<html>").is_none());
+        for (words, unsupported) in [
+            ("Unsupported query parameter: _since", true),
+            ("HAPI-0302: Unknown parameter \"_since\" for operation $export", true),
+            ("_since must not be in the future", false),
+            ("The patient 123 is not a member of this Group", false),
+        ] {
+            assert_eq!(!of(json!({"code": "invalid", "diagnostics": words})).unsupported_words().is_empty(), unsupported, "{words}");
+        }
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -37,7 +37,7 @@ impl Stage for KickOff {
         if fall_back::is_decided(work) {
             return Ok(fall_back::to_search(""));
         }
-        if work.export.restarts > 0 && work.export.split_at == 0 {
+        if work.export.restarts > 0 && work.export.manifest_pages == 0 {
             work.wipe().await?;
         }
         if work.export.kick_off_intent_at.is_some() && work.source.kick_off_policy == KickOffPolicy::Hold {
@@ -61,8 +61,8 @@ impl Stage for KickOff {
                 return started(work, &status_url, conversation.learned()).await;
             }
             let refusal = Refusal::read(work.http(), answer).await?;
-            // Nothing was started: the question may be asked again freely, except after 5xx, which may hide a yes.
-            if refusal.status < 500 {
+            // Nothing was started: the question may be asked again freely, except after 5xx, which may hide a yes, and a yes that cannot be used.
+            if (300..500).contains(&refusal.status) {
                 work.checkpoint(&Intent(false)).await?;
             }
             match conversation.refused(&refusal).await? {
@@ -123,6 +123,9 @@ impl Tail for Started {
         // Written before, by a commit whose answer was lost: then it changes nothing and says nothing twice.
         if exports::set_status_url(tx.db(), id, &self.status_url).await? {
             tx.tell(EventLevel::Info, "The server has begun the export; its status URL is kept.").await?;
+        } else if exports::status_url(&mut *tx.db(), id).await?.as_ref() != Some(&self.status_url) {
+            // It has another one, or can have none: this one becomes an orphan.
+            return Err(sqlx::Error::RowNotFound);
         }
         if let Some(dialect) = self.learned {
             sources::learn_dialect(tx.db(), self.source, dialect).await?;

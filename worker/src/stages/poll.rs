@@ -8,7 +8,7 @@ use bulkhead_shared::{
     db::{
         export_events::EventLevel,
         export_files,
-        exports::{self, ManifestPage},
+        exports::{self, ManifestPage, PageIs},
     },
     domain::{
         failure::{Failure, Reason},
@@ -17,7 +17,7 @@ use bulkhead_shared::{
         manifest::Manifest,
         stage::StageKind,
     },
-    queue::{Fenced, NewStage, Outcome, Snooze, StageError, Tail, Trouble, Written},
+    queue::{Fenced, NewStage, Outcome, REPORT, Snooze, StageError, Tail, Trouble, Written},
 };
 use chrono::{DateTime, Utc};
 use reqwest::{
@@ -51,21 +51,25 @@ pub struct Poll;
 impl Stage for Poll {
     async fn work(&self, work: &Work) -> Result<Outcome, StageError> {
         let export = &work.export;
-        let url = export.next_manifest_url.as_deref().or(export.status_url.as_deref()).ok_or(StageError::Lost)?;
+        let url = export.next_manifest_url.as_deref().or(export.status_url.as_deref()).ok_or_else(no_url)?;
         let url: Url = url
             .parse()
             .map_err(|_| StageError::Fail(Trouble::new(Reason::Refused, "The status URL is not a URL.", "submit the export again")))?;
-        let answer = ask_status(work.http(), &work.tokens(), url).await?;
+        let answer = ask_status(work.http(), &work.tokens(), url.clone()).await?;
         match answer.status().as_u16() {
             // The answer itself went well, the export has not ended (Bulk Data IG, "separate-export-status").
             200 if answer.headers().get("x-export-status").is_some_and(|status| status.as_bytes().starts_with(b"202")) => {
-                later(work, answer).await
+                later(work, url, answer).await
             }
-            202 => later(work, answer).await,
-            200..=299 => take_in(work, answer).await,
+            202 => later(work, url, answer).await,
+            200..=299 => take_in(work, url, answer).await,
             _ => refused(work, Refusal::read(work.http(), answer).await?).await,
         }
     }
+}
+
+fn no_url() -> StageError {
+    StageError::Fail(Trouble::new(Reason::Internal, "The export has no status URL to ask.", REPORT))
 }
 
 /// The status request. A server that does not like the `Accept` that the IG wants gets another one.
@@ -86,7 +90,7 @@ fn wait(headers: &HeaderMap, snoozes: i32) -> Snooze {
 }
 
 /// The export goes on. Files that the answer lists already are taken now (Bulk Data IG, "allowPartialManifests").
-async fn later(work: &Work, answer: Response) -> Result<Outcome, StageError> {
+async fn later(work: &Work, asked: Url, answer: Response) -> Result<Outcome, StageError> {
     limits::export_time(&work.export, work.limits())?;
     let snooze = wait(answer.headers(), work.claim().snoozes);
     let (url, expires_at) = (answer.url().clone(), expires(answer.headers()));
@@ -96,12 +100,12 @@ async fn later(work: &Work, answer: Response) -> Result<Outcome, StageError> {
         && !manifest.files.is_empty()
     {
         limits::manifest(work, &manifest)?;
-        work.checkpoint(&TakenIn::of(work, url, manifest, expires_at, &body, true)).await?;
+        work.checkpoint(&TakenIn::of(work, asked, manifest, expires_at, &body, true)).await?;
     }
     Ok(Outcome::Snooze(snooze))
 }
 
-async fn take_in(work: &Work, answer: Response) -> Result<Outcome, StageError> {
+async fn take_in(work: &Work, asked: Url, answer: Response) -> Result<Outcome, StageError> {
     let url = answer.url().clone();
     let expires_at = expires(answer.headers());
     let body = work.http().body(answer, MANIFEST_BODY).await?;
@@ -117,7 +121,7 @@ async fn take_in(work: &Work, answer: Response) -> Result<Outcome, StageError> {
         )
     })?;
     limits::manifest(work, &manifest)?;
-    Ok(Outcome::Done(Box::new(TakenIn::of(work, url, manifest, expires_at, &body, false))))
+    Ok(Outcome::Done(Box::new(TakenIn::of(work, asked, manifest, expires_at, &body, false))))
 }
 
 /// `Expires`, by the server's own clock (Bulk Data IG, "Response - Complete Status").
@@ -167,6 +171,7 @@ async fn refused(work: &Work, refusal: Refusal) -> Result<Outcome, StageError> {
 
 /// A page of the manifest, its files and their downloads, in one transaction.
 struct TakenIn {
+    /// As it was asked for, before any redirect: it is asked for again when links are too old.
     url: Url,
     manifest: Manifest,
     expires_at: Option<DateTime<Utc>>,
@@ -227,8 +232,10 @@ impl Tail for TakenIn {
             partial: self.partial,
             raw: self.raw.clone(),
         };
-        if !exports::add_manifest_page(tx.db(), id, &page).await? {
-            return Ok(Written::Fail(in_a_circle(), Vec::new()));
+        match exports::add_manifest_page(tx.db(), id, &page).await? {
+            PageIs::New => {}
+            PageIs::Known => return Ok(Written::Done),
+            PageIs::Circle => return Ok(Written::Fail(in_a_circle(), Vec::new())),
         }
         let files = export_files::add(tx.db(), id, self.url.as_str(), &self.manifest.files).await?;
         let downloads: Vec<NewStage> = files.iter().map(|(file, n)| NewStage::download(*file, *n)).collect();

@@ -22,13 +22,20 @@ pub async fn set_status_url(db: &mut PgConnection, id: Uuid, status_url: &str) -
     let done = sqlx::query!(
         "UPDATE bulkhead.exports
             SET status_url = $2, state = CASE WHEN state = 'kicking_off' THEN 'in_progress' ELSE state END
-          WHERE id = $1 AND status_url IS NULL AND (state = 'kicking_off' OR (state IN ('downloading', 'loading') AND split_at > 0))",
+          WHERE id = $1 AND status_url IS NULL
+            -- Of an export that is asked for type by type files may be here already, and one of them may have failed it.
+            AND (state = 'kicking_off' OR (state IN ('downloading', 'loading', 'failed') AND split_types IS NOT NULL))",
         id,
         status_url
     )
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// The status URL an export has.
+pub async fn status_url(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!("SELECT status_url FROM bulkhead.exports WHERE id = $1", id).fetch_one(db).await
 }
 
 /// The server does not support these parameters: it is asked without them from now on. `false`: that was known.
@@ -44,7 +51,7 @@ pub async fn drop_parameters(db: &mut PgConnection, id: Uuid, names: &[String]) 
 pub async fn split(db: &mut PgConnection, id: Uuid, types: &[String]) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE bulkhead.exports
-            SET split_types = $2, split_at = 0, kick_off_intent_at = NULL,
+            SET split_types = $2, split_at = 0, kick_off_intent_at = NULL, next_manifest_url = NULL,
                 earlier_status_urls = array_remove(array_append(earlier_status_urls, status_url), NULL), status_url = NULL,
                 state = CASE WHEN state = 'in_progress' THEN 'kicking_off' ELSE state END
           WHERE id = $1",
@@ -61,6 +68,7 @@ pub async fn next_type(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
     sqlx::query!(
         "UPDATE bulkhead.exports
             SET split_at = split_at + 1, kick_off_intent_at = NULL, next_manifest_url = NULL, manifest_complete = false,
+                manifest_page_keys = '{}',
                 earlier_status_urls = array_remove(array_append(earlier_status_urls, status_url), NULL), status_url = NULL
           WHERE id = $1",
         id

@@ -16,7 +16,7 @@ use crate::{
     fhir::{
         auth,
         discovery::{self, By, Discovery},
-        mint::{self, Minted},
+        mint::Minted,
         outcome::shorten,
     },
     work::Work,
@@ -61,7 +61,7 @@ async fn smart(work: &Work, report: &mut Report) -> Result<Access, StageError> {
     // A token of its own: one that is there already would prove nothing.
     let tokens = work.tokens_of(&source);
     let wishes = auth::wishes(&tokens, None);
-    match mint::mint(work.http(), &tokens, &wishes).await {
+    match auth::mint_in_time(work.http(), &tokens, &wishes).await {
         Ok(minted) => {
             let seconds = minted.usable.as_secs();
             report.steps.push(ok(StepName::Token, format!("The token endpoint gave an access token; it can be used for {seconds} s.")));

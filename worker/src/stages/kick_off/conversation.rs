@@ -37,11 +37,20 @@ pub struct Conversation<'w> {
     dialect: Dialect,
     tried: Vec<Dialect>,
     dropped: Vec<String>,
+    /// Lists are written in the other way, to see whether that is what the server wants.
+    other_lists: Option<Before>,
+}
+
+/// How it was before lists were written in the other way.
+struct Before {
+    dialect: Dialect,
+    unsupported: Vec<String>,
 }
 
 impl<'w> Conversation<'w> {
     pub fn new(work: &'w Work) -> Self {
-        let mut conversation = Self { work, dialect: Dialect::GetComma, tried: Vec::new(), dropped: work.export.dropped.clone() };
+        let mut conversation =
+            Self { work, dialect: Dialect::GetComma, tried: Vec::new(), dropped: work.export.dropped.clone(), other_lists: None };
         let known = work.source.dialect.unwrap_or(Dialect::GetComma);
         conversation.dialect = if conversation.parameters().need_post() && !known.is_post() { Dialect::PostRepeat } else { known };
         conversation
@@ -81,7 +90,9 @@ impl<'w> Conversation<'w> {
         match refusal.status {
             405 | 406 | 415 if self.next_dialect() => return Ok(Next::Ask),
             400 | 422 | 501 if self.change(refusal).await? => return Ok(Next::Ask),
-            400 | 404 | 422 if split::is_no_loss(&work.export) => return Ok(Next::End(split::skip_type(&work.export, &refusal.words()))),
+            400 | 422 if split::is_no_loss(&work.export, refusal) => {
+                return Ok(Next::End(split::skip_type(&work.export, &refusal.words())));
+            }
             _ => {}
         }
         // A person said how to ask: 405 may mean that only.
@@ -102,22 +113,37 @@ impl<'w> Conversation<'w> {
         next.is_some()
     }
 
-    /// Says a list in the other way first, then leaves out what the server names.
+    /// Says a list in the other way first, then leaves out what the server says it does not support.
     async fn change(&mut self, refusal: &Refusal) -> Result<bool, StageError> {
         let Some(outcome) = &refusal.outcome else { return Ok(false) };
         let parameters = self.parameters();
         let named = parameters.named_in(&outcome.all_words());
-        let other = self.dialect.other_lists();
-        if named.iter().any(|name| parameters.is_list(name)) && !self.tried.contains(&other) && !self.work.source.dialect_set {
-            self.dialect = other;
+        let list_named = named.iter().any(|name| parameters.is_list(name));
+        let mut unsupported = self.droppable(parameters.named_in(&outcome.unsupported_words()));
+        if let Some(before) = self.other_lists.take() {
+            if list_named {
+                // No better: as before, and without what the server did not like then.
+                self.dialect = before.dialect;
+                unsupported = before.unsupported;
+            }
+        } else if list_named && !self.tried.contains(&self.dialect.other_lists()) && !self.work.source.dialect_set {
+            self.other_lists = Some(Before { dialect: self.dialect, unsupported });
+            self.dialect = self.dialect.other_lists();
             return Ok(true);
         }
-        if named.is_empty() {
+        if unsupported.is_empty() {
             return Ok(false);
         }
-        self.work.checkpoint(&Dropped { names: named.clone(), words: refusal.words() }).await?;
-        self.dropped.extend(named);
+        self.work.checkpoint(&Dropped { names: unsupported.clone(), words: refusal.words() }).await?;
+        self.dropped.extend(unsupported);
         Ok(true)
+    }
+
+    /// `patient` is who may be exported, not what of them: without it others would come. And who asks for a type at a time needs `_type`.
+    fn droppable(&self, mut named: Vec<String>) -> Vec<String> {
+        let split = self.work.export.split_types.is_some();
+        named.retain(|name| name != "patient" && !(split && name == "_type"));
+        named
     }
 
     fn meaning(&self, refusal: &Refusal) -> StageError {

@@ -13,11 +13,13 @@ use uuid::Uuid;
 
 use crate::{
     fhir::{answer::Refusal, outcome::OperationOutcome},
+    limits,
     work::Work,
 };
 
 /// Epic allows one export of a Group in 24 hours, and does not say how much of them is left.
 const TOO_RECENTLY: Duration = Duration::from_secs(24 * 3600);
+const SHORTEST: Duration = Duration::from_secs(1);
 /// An operator may have removed the cool-down, or the server been wrong about it.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -40,6 +42,9 @@ pub fn asked_for(refusal: &Refusal, otherwise: Duration) -> Option<Duration> {
 
 /// Keeps the refusal, and waits.
 pub async fn wait(work: &Work, refusal: &Refusal, delay: Duration) -> Result<Outcome, StageError> {
+    // Waiting is never an attempt, and yet it comes to an end.
+    limits::export_time(&work.export, work.limits())?;
+    let delay = delay.max(SHORTEST);
     let words = refusal.words();
     work.checkpoint(&Cooling { source: work.source.id, operation: work.export.ask.operation(), delay, words: words.clone() }).await?;
     let until = bulkhead_shared::clock::now() + delay;
@@ -61,8 +66,11 @@ struct Cooling {
 #[async_trait]
 impl Tail for Cooling {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
+        // A server that says "in a second" for a week is told of once.
+        if !cool_downs::was_just(&mut *tx.db(), self.source, &self.operation).await? {
+            tx.tell(EventLevel::Warning, &format!("The server refuses the export for now: {}.", self.words)).await?;
+        }
         cool_downs::set(tx.db(), self.source, &self.operation, self.delay, &self.words).await?;
-        tx.tell(EventLevel::Warning, &format!("The server refuses the export for now: {}.", self.words)).await?;
         Ok(Written::Done)
     }
 }

@@ -1,5 +1,7 @@
 //! Too many files for one export: the server is asked for each resource type by itself, one after the other. All become one export of ours.
 
+use std::fmt::Write as _;
+
 use async_trait::async_trait;
 use bulkhead_shared::{
     db::{export_events::EventLevel, exports},
@@ -14,11 +16,14 @@ use bulkhead_shared::{
 };
 
 use super::super::fall_back;
-use crate::{fhir::capabilities, work::Work};
+use crate::{
+    fhir::{answer::Refusal, capabilities, outcome::OperationOutcome},
+    work::Work,
+};
 
 /// Once more, a type at a time; then by search; or in the guide's words, what a person can do.
 pub async fn too_many_files(work: &Work) -> Result<Outcome, StageError> {
-    let types = types(work).await?;
+    let (types, not_asked) = types(work).await?;
     if work.export.split_types.is_some() || types.len() < 2 {
         if work.export.ask.level != Level::Unknown {
             return Ok(fall_back::to_search(fall_back::TOO_MANY_FILES));
@@ -29,25 +34,27 @@ pub async fn too_many_files(work: &Work) -> Result<Outcome, StageError> {
             "ask for fewer resource types, or use since to limit the range of data, and submit again",
         )));
     }
-    Ok(Outcome::Done(Box::new(Split(types))))
+    Ok(Outcome::Done(Box::new(Split { types, not_asked })))
 }
 
-/// Those asked for, or all that the server says it has.
-async fn types(work: &Work) -> Result<Vec<String>, StageError> {
+/// Those asked for, or all that the server says it has; and those of them that no server exports.
+async fn types(work: &Work) -> Result<(Vec<String>, Vec<String>), StageError> {
     let export = &work.export;
     if export.ask.level == Level::Unknown {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     if !export.ask.resource_types.is_empty() {
-        return Ok(export.ask.resource_types.clone());
+        return Ok((export.ask.resource_types.clone(), Vec::new()));
     }
     let served = capabilities::resource_types(work.http(), &work.tokens()).await?;
-    Ok(served.into_iter().filter(|name| resource::may_be_exported(name)).collect())
+    Ok(served.into_iter().partition(|name| resource::may_be_exported(name)))
 }
 
-/// The server exports nothing of the type it was asked for by itself. If nobody asked for it by name, that is no failure.
-pub fn is_no_loss(export: &Export) -> bool {
-    export.split_types.is_some() && export.ask.resource_types.is_empty()
+/// The server says that it does not export the type it was asked for by itself. If nobody asked for it by name, that is no failure.
+pub fn is_no_loss(export: &Export, refusal: &Refusal) -> bool {
+    let Some(kind) = export.types_now().first() else { return false };
+    let unsupported = refusal.outcome.as_ref().map(OperationOutcome::unsupported_words).unwrap_or_default();
+    export.split_types.is_some() && export.ask.resource_types.is_empty() && (unsupported.contains(kind) || unsupported.contains("_type"))
 }
 
 /// On without this type.
@@ -60,14 +67,23 @@ pub fn skip_type(export: &Export, words: &str) -> Outcome {
     }))
 }
 
-struct Split(Vec<String>);
+struct Split {
+    types: Vec<String>,
+    /// Types that the server has and does not export, or is not asked to.
+    not_asked: Vec<String>,
+}
 
 #[async_trait]
 impl Tail for Split {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
-        exports::split(tx.db(), id, &self.0).await?;
-        let message = format!("Too many files for one export: the server is asked for each of {} resource types by itself.", self.0.len());
+        exports::split(tx.db(), id, &self.types).await?;
+        let mut message =
+            format!("Too many files for one export: the server is asked for each of {} resource types by itself", self.types.len());
+        if !self.not_asked.is_empty() {
+            let _ = write!(message, ", but not for {}", self.not_asked.join(", "));
+        }
+        message.push('.');
         let finding = Finding {
             severity: Severity::Warning,
             kind: FindingKind::SplitByType,
