@@ -164,6 +164,22 @@ async fn a_token_endpoint_where_we_must_not_connect_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_names_the_token_endpoint_of_another_gets_no_token_for_that() {
+    let app = start(true).await;
+    app.until(app.export_of(GROUP, &["Patient"]).await, "completed").await;
+    let tokens = app.sandbox.stats().tokens_issued;
+    let smart_configuration = Some(json!({ "token_endpoint": app.sandbox.token_url() }));
+    let front = Front::before(&app.sandbox.base_url(), Says { smart_configuration, ..Says::default() }).await;
+    let mut body = app.body_of(GROUP, &["Patient"]);
+    body["fhir_server_url"] = json!(format!("{}/Group/{GROUP}", front.base_url));
+    body.as_object_mut().expect("an object").remove("token_url");
+    let status = fails(&app, &body).await;
+    assert_eq!(status["failure"]["reason"], "refused", "{status:#}");
+    assert!(status["remedy"].as_str().is_some_and(|remedy| remedy.contains("token_url")), "{status:#}");
+    assert_eq!(app.sandbox.stats().tokens_issued, tokens, "a token was asked for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_of_the_second_version_only_is_asked_again_in_its_words() {
     let says = Says { capability_statement: Some(statement()), grants: Some(vec!["system/*.rs"]), strict: true, ..Says::default() };
     let (app, front) = start_behind(says).await;

@@ -210,6 +210,11 @@ impl Work {
     }
 
     /// What the server told about itself, kept outside the fence: it holds for all exports of the source.
+    /// Other servers at which this source's key is used with a token endpoint.
+    pub async fn others_with_endpoint(&self, endpoint: &str) -> Result<Vec<String>, StageError> {
+        Ok(sources::others_with_endpoint(&self.env.pool, self.source.id, endpoint).await?)
+    }
+
     pub async fn set_discovered(&self, found: &Discovered) -> Result<(), StageError> {
         Ok(sources::set_discovered(&self.env.pool, self.source.id, found).await?)
     }

@@ -181,6 +181,18 @@ pub async fn set_dialect(db: impl PgExecutor<'_>, id: Uuid, dialect: Dialect) ->
     Ok(())
 }
 
+/// Other servers (FHIR base URLs) at which the same key is used with this token endpoint.
+pub async fn others_with_endpoint(db: &PgPool, id: Uuid, endpoint: &str) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!(
+        "SELECT DISTINCT o.base_url FROM bulkhead.sources s JOIN bulkhead.sources o ON o.thumbprint = s.thumbprint AND o.base_url <> s.base_url
+          WHERE s.id = $1 AND s.thumbprint <> '' AND coalesce(o.token_url, o.token_endpoint) = $2 LIMIT 100",
+        id,
+        endpoint
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// What its server told about itself, now. What it no longer tells is forgotten.
 pub async fn set_discovered(db: &PgPool, id: Uuid, found: &Discovered) -> sqlx::Result<()> {
     sqlx::query!(

@@ -51,6 +51,9 @@ pub async fn complete(work: &Work) -> Result<Source, StageError> {
     }
     match discover(work.http(), &source).await {
         Ok(found) if found.by.is_some() || source.token_url.is_some() => {
+            if let Some(endpoint) = &found.discovered.token_endpoint {
+                refuse_anothers(work, endpoint).await?;
+            }
             work.set_discovered(&found.discovered).await?;
             source.discovered = Some(found.discovered);
             Ok(source)
@@ -60,6 +63,29 @@ pub async fn complete(work: &Work) -> Result<Source, StageError> {
         Ok(_) => Err(StageError::Fail(nowhere(&source.base_url))),
         Err(error) => Err(error),
     }
+}
+
+/// A server that names the token endpoint of another one, at which the same key is registered, would be given a token for that one
+/// (an "authorization server mix-up"). A person may say that they belong together, by giving token_url.
+async fn refuse_anothers(work: &Work, endpoint: &str) -> Result<(), StageError> {
+    let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin());
+    let ours = origin(&work.source.base_url);
+    if work.source.token_url.is_some() || origin(endpoint) == ours {
+        return Ok(());
+    }
+    let others = work.others_with_endpoint(endpoint).await?;
+    if others.iter().all(|other| origin(other) == ours) {
+        return Ok(());
+    }
+    Err(StageError::Fail(Trouble::new(
+        Reason::Refused,
+        format!(
+            "{} names the token endpoint of another server that this key is used for ({}).",
+            without_query(&work.source.base_url),
+            without_query(endpoint)
+        ),
+        "if the two belong together submit the export again with token_url; else use a key for each server",
+    )))
 }
 
 /// No token endpoint is named anywhere.
