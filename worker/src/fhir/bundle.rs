@@ -143,6 +143,8 @@ fn severity(word: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(body: &str) -> (Page, Seen) {
@@ -280,5 +282,39 @@ mod tests {
             try_it(&changed);
         }
         assert!(cases > 22_000, "{cases}");
+    }
+
+    /// A resource, pretty-printed or not.
+    fn resource() -> impl Strategy<Value = (Value, bool)> {
+        let kinds = prop::sample::select(vec!["Observation", "Patient"]);
+        (kinds, "[a-z0-9]{1,8}", ".{0,30}", any::<bool>())
+            .prop_map(|(kind, id, text, pretty)| (serde_json::json!({"resourceType": kind, "id": id, "text": text}), pretty))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5_000))]
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Page::read(&bytes, &from(), "Observation", &mut Seen::default());
+        }
+
+        #[test]
+        fn every_resource_is_one_line_and_the_same(resources in prop::collection::vec(resource(), 0..12), next in prop::option::of(".{0,20}")) {
+            let entries: Vec<String> = resources.iter().map(|(resource, pretty)| {
+                let text = if *pretty { serde_json::to_string_pretty(resource).unwrap() } else { resource.to_string() };
+                format!(r#"{{"resource":{text}}}"#)
+            }).collect();
+            let link = next.map(|url| serde_json::json!([{"relation": "next", "url": url}]).to_string()).unwrap_or_else(|| "null".to_owned());
+            let body = format!(r#"{{"resourceType":"Bundle","link":{link},"entry":[{}]}}"#, entries.join(","));
+            let mut seen = Seen::default();
+            let Ok(page) = Page::read(body.as_bytes(), &from(), "Observation", &mut seen) else { return Ok(()) };
+            let lines: Vec<Value> = page.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+                .map(|line| serde_json::from_slice(line).unwrap()).collect();
+            let expected: Vec<Value> = resources.into_iter().map(|(resource, _)| resource).collect();
+            prop_assert_eq!(page.count, i64::try_from(lines.len()).unwrap());
+            prop_assert_eq!(seen.matches + seen.included, page.count);
+            prop_assert_eq!(lines, expected);
+        }
     }
 }
