@@ -305,7 +305,7 @@ mod tests {
                 let text = if *pretty { serde_json::to_string_pretty(resource).unwrap() } else { resource.to_string() };
                 format!(r#"{{"resource":{text}}}"#)
             }).collect();
-            let link = next.map(|url| serde_json::json!([{"relation": "next", "url": url}]).to_string()).unwrap_or_else(|| "null".to_owned());
+            let link = next.map_or_else(|| "null".to_owned(), |url| serde_json::json!([{"relation": "next", "url": url}]).to_string());
             let body = format!(r#"{{"resourceType":"Bundle","link":{link},"entry":[{}]}}"#, entries.join(","));
             let mut seen = Seen::default();
             let Ok(page) = Page::read(body.as_bytes(), &from(), "Observation", &mut seen) else { return Ok(()) };
