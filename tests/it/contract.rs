@@ -278,4 +278,5 @@ contract! {
     Finish => finish_stage,
     Release => release,
     CleanUp => clean_up,
+    Summarise => summarise,
 }

@@ -12,6 +12,7 @@ mod process;
 mod runner;
 mod settings;
 mod stages;
+mod summary;
 mod tickets;
 mod work;
 

@@ -9,7 +9,7 @@ use bulkhead_shared::{
     db::{
         self, access_tokens,
         cool_downs::{self, CoolDown},
-        export_files, exports, fhir, file_parts, orphan_exports, sources,
+        export_files, exports, fhir, file_parts, orphan_exports, sources, summaries,
     },
     domain::{
         export::{Ask, Export},
@@ -147,6 +147,17 @@ impl Work {
         let claim = self.claim();
         let name = format!("bh:{}:{}", claim.stage_id, &claim.claim_id.to_string()[..8]);
         self.env.loads.take(&name).await.map_err(StageError::from)
+    }
+
+    /// Takes back a connection whose transaction has ended.
+    pub async fn give_back(&self, connection: PgConnection) {
+        self.env.loads.give_back(connection).await;
+    }
+
+    /// Whether this export has a summary of its present end.
+    pub async fn is_summarised(&self) -> Result<bool, StageError> {
+        let exports = summaries::of(&self.env.pool, &[self.export.id]).await?;
+        Ok(exports.first().is_some_and(|export| export.summary_id.is_some()))
     }
 
     /// Removes all FHIR rows and blobs of this export; says how many rows.

@@ -13,6 +13,7 @@ pub mod rejected_lines;
 pub mod signing_keys;
 pub mod sources;
 pub mod stages;
+pub mod summaries;
 pub mod workers;
 
 use std::time::Duration;

@@ -13,6 +13,7 @@ pub mod scope;
 pub mod search;
 pub mod source;
 pub mod stage;
+pub mod summary;
 
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 

@@ -26,6 +26,8 @@ words! {
         /// Deletes the downloaded files.
         CleanUp = "clean_up",
         Check = "check",
+        /// Sums up what was loaded, for the data page.
+        Summarise = "summarise",
     }
 }
 
@@ -47,7 +49,7 @@ impl StageKind {
             Self::Auth | Self::KickOff | Self::Members | Self::Finish | Self::Release | Self::CleanUp | Self::Check => Lane::Control,
             Self::Poll => Lane::Poll,
             Self::Download | Self::Search => Lane::Transfer,
-            Self::Load => Lane::Load,
+            Self::Load | Self::Summarise => Lane::Load,
         }
     }
 
@@ -60,7 +62,7 @@ impl StageKind {
     /// These run for an export that has ended; all others only for a live one.
     #[must_use]
     pub const fn follows_the_end(self) -> bool {
-        matches!(self, Self::Release | Self::CleanUp)
+        matches!(self, Self::Release | Self::CleanUp | Self::Summarise)
     }
 }
 

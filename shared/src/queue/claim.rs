@@ -63,7 +63,7 @@ pub async fn claim_ticket(db: &PgPool, worker_id: Uuid, lane: Lane, stage_id: Uu
         "SELECT s.id, s.source_id FROM bulkhead.stages s JOIN bulkhead.exports e ON e.id = s.export_id
           WHERE s.id = $1 AND s.lane = $2 AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
             AND e.waits_for IS NULL
-            AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+            AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up', 'summarise'))
           FOR UPDATE OF s SKIP LOCKED",
         stage_id,
         lane.as_str()
@@ -99,7 +99,7 @@ async fn claim_control(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Clai
     let candidate = sqlx::query!(
         "SELECT s.id, s.source_id FROM bulkhead.stages s
           WHERE s.lane = 'control' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
-            AND (SELECT e.waits_for IS NULL AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+            AND (SELECT e.waits_for IS NULL AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up', 'summarise'))
                    FROM bulkhead.exports e WHERE e.id = s.export_id)
           ORDER BY s.next_run_at LIMIT 1
           FOR UPDATE OF s SKIP LOCKED"
@@ -120,7 +120,7 @@ async fn claim_load(db: &PgPool, worker_id: Uuid) -> sqlx::Result<Option<Claim>>
     let candidate = sqlx::query!(
         "SELECT s.id, s.source_id FROM bulkhead.stages s
           WHERE s.lane = 'load' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
-            AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+            AND (SELECT e.waits_for IS NULL AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind = 'summarise')
                    FROM bulkhead.exports e WHERE e.id = s.export_id)
           ORDER BY s.rank, s.next_run_at LIMIT 1
           FOR UPDATE OF s SKIP LOCKED"

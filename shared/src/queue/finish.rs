@@ -229,7 +229,7 @@ async fn fail(tx: &mut Fenced<'_>, failure: &Failure, findings: Option<&[Finding
                 SET state = 'dead', worker_id = NULL, claim_id = NULL, wake_at = NULL, finished_at = clock_timestamp(),
                     error = coalesce(error, 'its export failed first')
               WHERE export_id = $1 AND (state = 'ready' OR (state = 'running' AND wake_at IS NOT NULL))
-                AND kind NOT IN ('release', 'clean_up')",
+                AND kind NOT IN ('release', 'clean_up', 'summarise')",
             id
         )
         .execute(tx.db())

@@ -27,10 +27,10 @@ pub async fn bury_leftovers(pool: &PgPool) -> sqlx::Result<u64> {
              SELECT e.id FROM bulkhead.exports e
               WHERE e.state = 'failed' AND e.cleaned_at IS NULL AND e.finished_at > statement_timestamp() - interval '1 day'
                 AND EXISTS (SELECT FROM bulkhead.stages s
-                             WHERE s.export_id = e.id AND s.state = 'ready' AND s.kind NOT IN ('release', 'clean_up'))
+                             WHERE s.export_id = e.id AND s.state = 'ready' AND s.kind NOT IN ('release', 'clean_up', 'summarise'))
               LIMIT 100 FOR NO KEY UPDATE SKIP LOCKED)
          UPDATE bulkhead.stages s SET state = 'dead', finished_at = clock_timestamp(), error = coalesce(s.error, 'its export failed first')
-           FROM failed WHERE s.export_id = failed.id AND s.state = 'ready' AND s.kind NOT IN ('release', 'clean_up')"
+           FROM failed WHERE s.export_id = failed.id AND s.state = 'ready' AND s.kind NOT IN ('release', 'clean_up', 'summarise')"
     )
     .execute(pool)
     .await?;

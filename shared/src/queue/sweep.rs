@@ -190,7 +190,7 @@ async fn without_ticket_in_control(pool: &PgPool, slots: i64) -> sqlx::Result<Ve
         "SELECT s.id FROM bulkhead.stages s
           WHERE s.lane = 'control' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
             AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
-            AND (SELECT e.waits_for IS NULL AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up'))
+            AND (SELECT e.waits_for IS NULL AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind IN ('release', 'clean_up', 'summarise'))
                    FROM bulkhead.exports e WHERE e.id = s.export_id)
           ORDER BY s.next_run_at LIMIT $1",
         slots
@@ -204,7 +204,7 @@ async fn without_ticket_in_load(pool: &PgPool, slots: i64) -> sqlx::Result<Vec<U
         "SELECT s.id FROM bulkhead.stages s
           WHERE s.lane = 'load' AND s.state = 'ready' AND s.next_run_at <= statement_timestamp() AND s.attempt < s.max_attempts
             AND (s.ticketed_at IS NULL OR s.ticketed_at < statement_timestamp() - interval '60 s')
-            AND (SELECT e.waits_for IS NULL AND e.state NOT IN ('completed', 'failed', 'cancelled')
+            AND (SELECT e.waits_for IS NULL AND (e.state NOT IN ('completed', 'failed', 'cancelled') OR s.kind = 'summarise')
                    FROM bulkhead.exports e WHERE e.id = s.export_id)
           ORDER BY s.rank, s.next_run_at LIMIT $1",
         slots

@@ -61,6 +61,7 @@ impl Tail for Verdict {
                 remedy: "Retry it (only what is missing is read again), or accept it as it is.".to_owned(),
             };
             tx.enqueue(&[NewStage::new(StageKind::CleanUp).after(self.retention)]).await?;
+            tx.enqueue(&[NewStage::new(StageKind::Summarise)]).await?;
             return Ok(Written::Fail(failure, findings));
         }
         let rows: i64 = files.iter().filter(|file| file.kind == "output").map(|file| file.rows).sum();
@@ -71,6 +72,7 @@ impl Tail for Verdict {
         tx.tell(EventLevel::Info, &format!("Completed: {rows} resources in {} files.", files.len())).await?;
         tx.enqueue(&[NewStage::new(StageKind::Release)]).await?;
         tx.enqueue(&[NewStage::new(StageKind::CleanUp).after(self.retention)]).await?;
+        tx.enqueue(&[NewStage::new(StageKind::Summarise)]).await?;
         Ok(Written::Done)
     }
 }

@@ -12,6 +12,7 @@ mod members;
 mod poll;
 mod release;
 mod search;
+mod summarise;
 
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ pub fn stage(kind: StageKind) -> &'static dyn Stage {
         StageKind::Release => &release::Release,
         StageKind::CleanUp => &clean_up::CleanUp,
         StageKind::Check => &check::Check,
+        StageKind::Summarise => &summarise::Summarise,
     }
 }
 
