@@ -5,6 +5,7 @@ mod announcer;
 mod answer;
 mod canonical;
 mod changes;
+mod data;
 mod headers;
 mod hosts;
 pub mod keys;

@@ -3,6 +3,7 @@
 mod api;
 mod authentication;
 mod contract;
+mod data_page;
 mod discovery;
 mod downloading;
 mod duties;

@@ -37,6 +37,8 @@ const ABOUT: &str = "Takes exports of FHIR Groups in, tells how they are, and le
         routes::operations::retry,
         routes::operations::cancel,
         routes::operations::accept,
+        routes::data::read,
+        routes::data::one,
         routes::health::live,
         routes::health::ready,
         routes::jwks::read,
@@ -48,6 +50,7 @@ const ABOUT: &str = "Takes exports of FHIR Groups in, tells how they are, and le
     tags(
         (name = "exports", description = "Submit exports and follow them."),
         (name = "operations", description = "Act on exports."),
+        (name = "data", description = "Look at what was loaded."),
         (name = "about", description = "The service itself."),
     )
 )]

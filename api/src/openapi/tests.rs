@@ -118,6 +118,14 @@ fn every_parameter_of_the_list_is_described_and_no_other() {
 }
 
 #[test]
+fn every_parameter_of_the_data_is_described_and_no_other() {
+    let document = parsed();
+    let parameters = document["paths"]["/api/bulk-data/data"]["get"]["parameters"].as_array().unwrap();
+    let described: BTreeSet<&str> = parameters.iter().filter_map(|parameter| parameter["name"].as_str()).collect();
+    assert_eq!(described, crate::data::PARAMETERS.iter().copied().collect());
+}
+
+#[test]
 fn every_problem_has_a_type_of_its_own() {
     let types: BTreeSet<&str> = problem::Kind::ALL.iter().map(|kind| kind.facts().1).collect();
     assert_eq!(types.len(), problem::Kind::ALL.len());

@@ -1,6 +1,7 @@
 //! One HTTP resource, one file.
 
 pub mod check;
+pub mod data;
 pub mod docs;
 pub mod health;
 pub mod jobs;
@@ -70,6 +71,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/bulk-data/jobs/{job_id}/retry", post(operations::retry))
         .route("/api/bulk-data/jobs/{job_id}/cancel", post(operations::cancel))
         .route("/api/bulk-data/jobs/{job_id}/accept", post(operations::accept))
+        .route("/api/bulk-data/data", get(data::read))
+        .route("/api/bulk-data/data/{chart}", get(data::one))
         .route("/openapi.json", get(docs::document))
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::file))
@@ -131,12 +134,12 @@ async fn json_body(request: Request) -> Result<Value, Problem> {
 }
 
 /// A job's id as it stands in a path.
-fn job_id(text: &str) -> Result<Uuid, Problem> {
+pub fn job_id(text: &str) -> Result<Uuid, Problem> {
     text.parse()
         .map_err(|_| Problem::invalid("The job id is not a UUID; use the job_id that kick-off answered, or see /api/bulk-data/jobs."))
 }
 
-fn no_such_job(id: Uuid) -> Problem {
+pub fn no_such_job(id: Uuid) -> Problem {
     Problem::new(Kind::NotFound, format!("There is no job {id}; /api/bulk-data/jobs lists those there are."))
 }
 

@@ -185,13 +185,15 @@ pub struct Columns {
     pub days: Vec<u8>,
     /// Only where they were asked for.
     pub vals: Vec<u8>,
+    /// Whether any record has a value.
+    pub valued: bool,
 }
 
 /// The columns of these kinds; those of a code are next to each other.
 pub fn columns<'c>(pool: &'c PgPool, summary_id: Uuid, kinds: &'c [String]) -> BoxStream<'c, sqlx::Result<Columns>> {
     sqlx::query_as!(
         Columns,
-        r#"SELECT kind, code, display, unit, people, days, ''::bytea AS "vals!"
+        r#"SELECT kind, code, display, unit, people, days, ''::bytea AS "vals!", octet_length(vals) > 0 AS "valued!"
              FROM bulkhead.summary_columns WHERE summary_id = $1 AND kind = ANY($2) ORDER BY kind, code COLLATE "C""#,
         summary_id,
         kinds
@@ -209,7 +211,7 @@ pub fn columns_of<'c>(
 ) -> BoxStream<'c, sqlx::Result<Columns>> {
     sqlx::query_as!(
         Columns,
-        r#"SELECT kind, code, display, unit, people, days, CASE WHEN $4 THEN vals ELSE ''::bytea END AS "vals!"
+        r#"SELECT kind, code, display, unit, people, days, CASE WHEN $4 THEN vals ELSE ''::bytea END AS "vals!", octet_length(vals) > 0 AS "valued!"
              FROM bulkhead.summary_columns
             WHERE summary_id = $1 AND kind = $2
               AND (code = ANY($3) OR (code IS NULL AND array_position($3::text[], NULL) IS NOT NULL))

@@ -20,10 +20,14 @@ impl<'a> Record<'a> {
     pub fn read(message: &'a [u8]) -> sqlx::Result<Option<Self>> {
         let message = if message.starts_with(SIGNATURE) { message.get(HEADER..).unwrap_or_default() } else { message };
         let mut fields = Fields(message);
-        match fields.i16() {
-            None | Some(-1) => Ok(None),
-            Some(6) => fields.record().map(Some).ok_or_else(|| sqlx::Error::Protocol("a row of COPY that breaks off".to_owned())),
-            Some(other) => Err(sqlx::Error::Protocol(format!("a row of COPY with {other} columns"))),
+        // The header without a row.
+        if message.is_empty() {
+            return Ok(None);
+        }
+        match i16::from_be_bytes(*fields.take()?) {
+            -1 => Ok(None),
+            6 => fields.record().map(Some),
+            other => Err(sqlx::Error::Protocol(format!("a row of COPY with {other} columns"))),
         }
     }
 }
@@ -31,36 +35,43 @@ impl<'a> Record<'a> {
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    fn record(&mut self) -> Option<Record<'a>> {
-        Some(Record {
+    fn record(&mut self) -> sqlx::Result<Record<'a>> {
+        Ok(Record {
             patient_id: self.text()?,
             code: self.text()?,
             display: self.text()?,
             unit: self.text()?,
-            day: self.field()?.map(|bytes| bytes.try_into().map(i32::from_be_bytes)).transpose().ok()?,
-            value: self.field()?.map(|bytes| bytes.try_into().map(f64::from_be_bytes)).transpose().ok()?,
+            day: self.number()?.map(i32::from_be_bytes),
+            value: self.number()?.map(f64::from_be_bytes),
         })
     }
 
-    fn i16(&mut self) -> Option<i16> {
-        let (number, rest) = self.0.split_first_chunk()?;
+    fn take<const N: usize>(&mut self) -> sqlx::Result<&'a [u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or_else(broken)?;
         self.0 = rest;
-        Some(i16::from_be_bytes(*number))
+        Ok(taken)
     }
 
-    /// `Some(None)`: NULL.
-    fn field(&mut self) -> Option<Option<&'a [u8]>> {
-        let (length, rest) = self.0.split_first_chunk()?;
+    /// `None`: NULL.
+    fn field(&mut self) -> sqlx::Result<Option<&'a [u8]>> {
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*self.take()?)) else { return Ok(None) };
+        let (field, rest) = self.0.split_at_checked(length).ok_or_else(broken)?;
         self.0 = rest;
-        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else { return Some(None) };
-        let (field, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(Some(field))
+        Ok(Some(field))
     }
 
-    fn text(&mut self) -> Option<Option<&'a str>> {
-        self.field()?.map(std::str::from_utf8).transpose().ok()
+    fn text(&mut self) -> sqlx::Result<Option<&'a str>> {
+        self.field()?.map(|bytes| std::str::from_utf8(bytes).map_err(|_| broken())).transpose()
     }
+
+    fn number<const N: usize>(&mut self) -> sqlx::Result<Option<[u8; N]>> {
+        self.field()?.map(|bytes| bytes.try_into().map_err(|_| broken())).transpose()
+    }
+}
+
+/// Its content is not told: it is somebody's.
+fn broken() -> sqlx::Error {
+    sqlx::Error::Protocol("a row of COPY that breaks off".to_owned())
 }
 
 #[cfg(test)]

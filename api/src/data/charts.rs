@@ -1,0 +1,167 @@
+//! The charts, counted together in one pass over the columns of each export.
+
+use std::collections::BTreeMap;
+
+use bulkhead_shared::{
+    db::summaries::{Columns, Summarised},
+    domain::summary::Kind,
+};
+use chrono::NaiveDate;
+
+use super::{
+    chosen::{Chosen, age},
+    count::{ByCode, Days, People},
+    filters::{Dimension, Picked},
+    period::By,
+    question::{Bands, Question},
+    table::{Cell, Table},
+    values::Values,
+};
+
+const CODED: &[&str] = &["job_id", "code", "display", "people", "records"];
+
+/// A band of ages: from and to; nothing: not given.
+type Band = Option<(i32, Option<i32>)>;
+
+/// What is counted so far.
+#[derive(Debug)]
+pub struct Charts {
+    by: By,
+    bands: Bands,
+    top: usize,
+    jobs: Vec<String>,
+    as_of: NaiveDate,
+    totals: Vec<[i64; 4]>,
+    resources: ByCode,
+    pyramid: BTreeMap<(usize, Picked, Band), i64>,
+    conditions: ByCode,
+    encounters: BTreeMap<(usize, Option<i32>, Picked), i64>,
+    observations: ByCode,
+    medications: ByCode,
+    measured: BTreeMap<Picked, usize>,
+    values: Values,
+    /// The observation whose values these are.
+    pub values_of: Option<Picked>,
+}
+
+impl Charts {
+    pub fn new(question: &Question) -> Self {
+        Self {
+            by: question.by,
+            bands: question.bands,
+            top: question.top,
+            jobs: Vec::new(),
+            as_of: NaiveDate::default(),
+            totals: Vec::new(),
+            resources: ByCode::new("resources", &["job_id", "resource_type", "people", "records"], Dimension::RESOURCE),
+            pyramid: BTreeMap::new(),
+            conditions: ByCode::new("conditions", CODED, Dimension::CONDITION),
+            encounters: BTreeMap::new(),
+            observations: ByCode::new("observations", CODED, Dimension::OBSERVATION),
+            medications: ByCode::new("medications", CODED, Dimension::MEDICATION),
+            measured: BTreeMap::new(),
+            values: Values::new(question.by),
+            values_of: None,
+        }
+    }
+
+    /// What is added next is of this export.
+    pub fn begin(&mut self, export: &Summarised, chosen: &Chosen) {
+        self.jobs.push(export.export_id.to_string());
+        self.as_of = export.as_of.unwrap_or_default();
+        let people = i64::from(export.people.unwrap_or_default());
+        self.totals.push([people, chosen.count(), export.records.unwrap_or_default(), 0]);
+        for counted in [&mut self.resources, &mut self.conditions, &mut self.observations, &mut self.medications] {
+            counted.begin(chosen.people());
+        }
+    }
+
+    pub fn add(&mut self, columns: &Columns, chosen: &Chosen) -> sqlx::Result<()> {
+        let kind: Kind = columns.kind.parse()?;
+        let code = columns.code.as_deref();
+        self.resources.add(kind.resource_type().or(code), None, columns, chosen);
+        let everybody = People::of(columns).filter(|person| chosen.counts(*person, Dimension::NONE)).count();
+        let export = self.totals.len() - 1;
+        self.totals[export][3] += i64::try_from(everybody).unwrap_or(i64::MAX);
+        let display = columns.display.as_deref();
+        match kind {
+            Kind::Patient => self.add_people(export, columns, chosen),
+            Kind::Encounter => self.add_encounters(export, columns, chosen),
+            Kind::Condition => self.conditions.add(code, display, columns, chosen),
+            Kind::Medication => self.medications.add(code, display, columns, chosen),
+            Kind::Observation => {
+                self.observations.add(code, display, columns, chosen);
+                if columns.valued {
+                    *self.measured.entry(columns.code.clone()).or_default() += columns.people.len();
+                }
+            }
+            Kind::Resource => {}
+        }
+        Ok(())
+    }
+
+    fn add_people(&mut self, export: usize, columns: &Columns, chosen: &Chosen) {
+        let mut bands: BTreeMap<Band, i64> = BTreeMap::new();
+        for (person, day) in People::of(columns).zip(Days::of(columns)) {
+            if chosen.counts(person, Dimension::PERSON) {
+                *bands.entry(age(day, self.as_of).map(|age| self.bands.of(age))).or_default() += 1;
+            }
+        }
+        for (band, people) in bands {
+            *self.pyramid.entry((export, columns.code.clone(), band)).or_default() += people;
+        }
+    }
+
+    fn add_encounters(&mut self, export: usize, columns: &Columns, chosen: &Chosen) {
+        let mut periods: BTreeMap<Option<i32>, i64> = BTreeMap::new();
+        for (person, day) in People::of(columns).zip(Days::of(columns)) {
+            if chosen.counts(person, Dimension::ENCOUNTER) {
+                *periods.entry(self.by.period(day)).or_default() += 1;
+            }
+        }
+        for (period, records) in periods {
+            *self.encounters.entry((export, period, columns.code.clone())).or_default() += records;
+        }
+    }
+
+    /// The observation with the most values: what is shown where nobody chose.
+    pub fn most_measured(&self) -> Option<Picked> {
+        self.measured.iter().max_by_key(|(_, bytes)| **bytes).map(|(code, _)| code.clone())
+    }
+
+    /// Adds values of an observation, of an export by its place.
+    pub fn add_values(&mut self, export: usize, columns: &Columns, chosen: &Chosen) {
+        self.values.add(export, columns, chosen);
+    }
+
+    /// All charts, in the order of `CHARTS`.
+    pub fn tables(self) -> Vec<Table> {
+        let jobs = self.jobs;
+        let mut totals = Table::new("totals", &["job_id", "people", "people_chosen", "records", "records_chosen"]);
+        for (job, counts) in jobs.iter().zip(self.totals) {
+            totals.rows.push(std::iter::once(Cell::Text(job.clone())).chain(counts.map(Cell::Count)).collect());
+        }
+        let mut people = Table::new("people", &["job_id", "gender", "age_from", "age_to", "people"]);
+        for ((export, gender, band), count) in self.pyramid {
+            let (from, to) = (band.map(|band| band.0), band.and_then(|band| band.1));
+            people.rows.push(vec![Cell::Text(jobs[export].clone()), gender.as_deref().into(), from.into(), to.into(), count.into()]);
+        }
+        let mut encounters = Table::new("encounters", &["job_id", "period", "class", "records"]);
+        for ((export, period, class), count) in self.encounters {
+            let period = period.map(|period| self.by.write(period));
+            encounters.rows.push(vec![Cell::Text(jobs[export].clone()), period.as_deref().into(), class.as_deref().into(), count.into()]);
+        }
+        let (histogram, trend) = self.values.tables(&jobs);
+        vec![
+            totals,
+            self.resources.table(&jobs, usize::MAX),
+            people,
+            self.conditions.table(&jobs, self.top),
+            encounters,
+            self.observations.table(&jobs, self.top),
+            self.medications.table(&jobs, self.top),
+            histogram,
+            trend,
+        ]
+    }
+}

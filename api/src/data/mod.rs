@@ -1,0 +1,107 @@
+//! What the data page and its endpoints show: exact numbers of one export or of several side by side, counted over their summaries.
+//!
+//! A filter chooses people: those who have what was picked. A chart counts what these people have; the chart in which something was picked
+//! shows what is beside it too. So a number is what plain SQL over the resources gives: `WHERE patient_id IN (the people)`.
+
+mod answer;
+mod charts;
+mod chosen;
+mod count;
+mod csv;
+mod filters;
+mod period;
+mod question;
+mod table;
+mod values;
+
+use bulkhead_shared::{
+    db::summaries::{self, Summarised},
+    domain::{export::ExportState, stage::StageKind, summary::Kind},
+    queue::{self, NewStage},
+};
+use futures::TryStreamExt as _;
+use tokio::sync::Semaphore;
+
+pub use answer::{Data, Job, Standing};
+pub use period::By;
+#[cfg(test)]
+pub use question::PARAMETERS;
+pub use question::{Jobs, Question, chart};
+pub use table::Table;
+
+use crate::{ApiState, problem::Problem};
+use charts::Charts;
+use chosen::Chosen;
+
+/// Each holds a connection and a core for as long as it counts: the API has other work too.
+static COUNTING: Semaphore = Semaphore::const_new(3);
+
+/// Answers a question. What is not summed up yet is asked for, and says so.
+pub async fn look(state: &ApiState, question: &Question) -> Result<Data, Problem> {
+    let ids = match &question.jobs {
+        Jobs::Some(ids) => ids.clone(),
+        Jobs::LatestOfGroups => summaries::latest_of_groups(&state.pool, question::MOST_JOBS).await?,
+    };
+    let exports = summaries::of(&state.pool, &ids).await?;
+    if let (Jobs::Some(ids), true) = (&question.jobs, exports.len() < ids.len()) {
+        let missing = ids.iter().find(|id| exports.iter().all(|export| export.export_id != **id));
+        return Err(crate::routes::no_such_job(missing.copied().unwrap_or_default()));
+    }
+    let mut jobs = Vec::new();
+    for export in &exports {
+        jobs.push(job(state, export).await?);
+    }
+    let _turn = COUNTING.acquire().await;
+    let ready: Vec<&Summarised> = exports.iter().filter(|export| export.summary_id.is_some()).collect();
+    let charts = count(state, question, &ready).await?;
+    Ok(Data::new(jobs, question, charts))
+}
+
+async fn count(state: &ApiState, question: &Question, ready: &[&Summarised]) -> Result<Charts, Problem> {
+    let mut charts = Charts::new(question);
+    let mut chosen = Vec::new();
+    for export in ready {
+        let of_export = Chosen::find(&state.pool, &question.filters, export).await?;
+        charts.begin(export, &of_export);
+        let kinds: Vec<String> = Kind::ALL.iter().map(|kind| kind.as_str().to_owned()).collect();
+        let mut columns = summaries::columns(&state.pool, export.summary_id.unwrap_or_default(), &kinds);
+        while let Some(columns) = columns.try_next().await? {
+            charts.add(&columns, &of_export)?;
+        }
+        chosen.push(of_export);
+    }
+    let Some(code) = question.values_of.clone().or_else(|| charts.most_measured()) else { return Ok(charts) };
+    for (n, (export, chosen)) in ready.iter().zip(&chosen).enumerate() {
+        let codes = [code.clone()];
+        let mut columns = summaries::columns_of(&state.pool, export.summary_id.unwrap_or_default(), Kind::Observation, &codes, true);
+        while let Some(columns) = columns.try_next().await? {
+            charts.add_values(n, &columns, chosen);
+        }
+    }
+    charts.values_of = Some(code);
+    Ok(charts)
+}
+
+/// How an export stands. One that has ended and has no summary gets one: the stage is enqueued once, however often somebody looks.
+async fn job(state: &ApiState, export: &Summarised) -> Result<Job, Problem> {
+    let export_state: ExportState = export.state.parse().map_err(sqlx::Error::from)?;
+    let standing = match (&export.summary_id, &export.given_up) {
+        (Some(_), _) => Standing::Ready,
+        (None, _) if !export_state.has_ended() => Standing::Loading,
+        (None, Some(_)) => Standing::GivenUp,
+        (None, None) => {
+            ask_for(state, export).await?;
+            Standing::Pending
+        }
+    };
+    let so_far = if standing == Standing::Ready { Vec::new() } else { summaries::loaded_so_far(&state.pool, export.export_id).await? };
+    Ok(Job::new(export, export_state, standing, so_far))
+}
+
+async fn ask_for(state: &ApiState, export: &Summarised) -> Result<(), Problem> {
+    let mut tx = state.pool.begin().await?;
+    let stage = [NewStage::new(StageKind::Summarise)];
+    queue::enqueue(&mut tx, export.export_id, export.source_id, state.max_attempts, &stage).await?;
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+use bulkhead_tests::App;
+use reqwest::Method;
+use uuid::Uuid;
+
+use super::{data_of, plain, rows};
+use crate::setup;
+
+const GROUP: &str = "HealthNewEngland";
+
+async fn summaries(app: &App, job: Uuid) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM bulkhead.summaries WHERE export_id = $1")
+        .bind(job)
+        .fetch_one(&app.pool)
+        .await
+        .expect("a table")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incomplete_export_is_summed_up_as_it_is_and_again_after_its_retry() {
+    let app = App::start(setup()).await;
+    app.sandbox.fault("file:malformed-line@Condition");
+    let job = app.export(GROUP).await;
+    app.until(job, "failed").await;
+    let partial = data_of(&app, job, "top=all").await;
+    let short = plain::coded(&app.pool, job, &[], "conditions").await;
+    let coded = |data: &serde_json::Value| -> Vec<Vec<String>> {
+        rows(data, "conditions").into_iter().map(|row| vec![row[0].clone(), row[2].clone(), row[3].clone()]).collect()
+    };
+    assert_eq!(coded(&partial), short);
+
+    let (status, _) = app.operate(job, "retry").await;
+    assert_eq!(status, 200);
+    app.until(job, "completed").await;
+    let whole = data_of(&app, job, "top=all").await;
+    let full = plain::coded(&app.pool, job, &[], "conditions").await;
+    assert_eq!(coded(&whole), full, "the gap is closed, and the numbers know");
+    assert_ne!(short, full, "the retry brought something: else this shows nothing");
+    assert_eq!(summaries(&app, job).await, 1, "the earlier summary is gone");
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_under_way_says_what_is_loaded_and_no_old_numbers() {
+    let app = App::start(setup()).await;
+    app.sandbox.fault("file:hold=half@Observation");
+    let job = app.export(GROUP).await;
+    app.sandbox.wait_until(|stats| stats.held == 1).await;
+    app.until_sql("SELECT bool_or(state = 'loaded') FROM bulkhead.file_parts WHERE export_id = $1", job).await;
+    let (status, answer) = app.request(Method::GET, &format!("/api/bulk-data/data?etl_job_id={job}"), None, &[]).await;
+    assert_eq!((status, &answer["jobs"][0]["standing"]), (200, &"loading".into()));
+    assert!(answer["jobs"][0]["loaded_so_far"].as_array().is_some_and(|loaded| !loaded.is_empty()), "{answer:#}");
+    assert!(rows(&answer, "resources").is_empty(), "nothing that is not whole");
+    app.sandbox.release();
+    app.until(job, "completed").await;
+    assert_eq!(rows(&data_of(&app, job, "").await, "resources"), plain::resources(&app.pool, job, &[]).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_before_is_summed_up_when_it_is_first_looked_at() {
+    let app = App::start(setup()).await;
+    let job = app.export(GROUP).await;
+    app.until(job, "completed").await;
+    app.until_sql("SELECT count(*) = 1 FROM bulkhead.summaries WHERE export_id = $1", job).await;
+    app.assert_nothing_left().await;
+    app.sql("DELETE FROM bulkhead.summaries; DELETE FROM bulkhead.stages WHERE kind = 'summarise'").await;
+    let (_, answer) = app.request(Method::GET, &format!("/api/bulk-data/data?etl_job_id={job}"), None, &[]).await;
+    assert_eq!(answer["jobs"][0]["standing"], "pending", "{answer:#}");
+    assert_eq!(rows(&data_of(&app, job, "").await, "resources"), plain::resources(&app.pool, job, &[]).await);
+    let runs: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM bulkhead.stages WHERE kind = 'summarise'").fetch_one(&app.pool).await.expect("it");
+    assert_eq!(runs, 1, "once, however often somebody looks");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_export_has_no_numbers() {
+    let app = App::start(setup()).await;
+    let job = app.export(GROUP).await;
+    app.until(job, "completed").await;
+    data_of(&app, job, "").await;
+    let (status, _) = app.request(Method::DELETE, &format!("/api/bulk-data/jobs/{job}"), None, &[]).await;
+    assert_eq!(status, 202);
+    let (status, _) = app.request(Method::GET, &format!("/api/bulk-data/data?etl_job_id={job}"), None, &[]).await;
+    assert_eq!(status, 404, "not even while it is being deleted");
+    app.until_sql("SELECT NOT EXISTS (SELECT FROM bulkhead.exports WHERE id = $1)", job).await;
+    let left: i64 =
+        sqlx::query_scalar("SELECT (SELECT count(*) FROM bulkhead.summaries) + (SELECT count(*) FROM bulkhead.summary_columns)")
+            .fetch_one(&app.pool)
+            .await
+            .expect("tables");
+    assert_eq!(left, 0);
+}
