@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool};
 
 use crate::db::interval;
 
@@ -30,10 +30,7 @@ pub struct Limit {
 }
 
 /// Counts an attempt, unless it comes too early: then how long to wait. Attempts at once wait for each other's row, so that none slips past.
-pub async fn attempt<'c, E>(db: E, kind: Kind, key: &[u8], limit: Limit) -> sqlx::Result<Option<Duration>>
-where
-    E: PgExecutor<'c> + Copy,
-{
+pub async fn attempt(db: &PgPool, kind: Kind, key: &[u8], limit: Limit) -> sqlx::Result<Option<Duration>> {
     let (every, window) = (interval(limit.every), interval(limit.every * limit.burst));
     let counted = sqlx::query_scalar!(
         r#"INSERT INTO bulkhead.login_limits AS l (kind, key, full_at) VALUES ($1, $2, clock_timestamp() + $3)

@@ -108,10 +108,17 @@ pub async fn set_disabled(db: impl PgExecutor<'_>, id: Uuid, disabled: bool) -> 
     Ok(done.rows_affected() == 1)
 }
 
-/// The user has just logged in.
-pub async fn logged_in(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<()> {
-    sqlx::query!("UPDATE bulkhead.users SET last_login_at = clock_timestamp() WHERE id = $1", id).execute(db).await?;
-    Ok(())
+/// The user logs in with the password behind this hash. `false`: it was changed meanwhile, or the user disabled. Holds the row, so that
+/// a change of the password sees the session that follows, and ends it.
+pub async fn logged_in(db: impl PgExecutor<'_>, id: Uuid, password_hash: &str) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
+        "UPDATE bulkhead.users SET last_login_at = clock_timestamp() WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL",
+        id,
+        password_hash
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Whether there is any way in: a user who may log in, or a token that is good.
