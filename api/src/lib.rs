@@ -9,6 +9,8 @@ mod headers;
 mod hosts;
 pub mod keys;
 mod openapi;
+#[allow(dead_code, reason = "what the next pages need")]
+mod pages;
 mod problem;
 mod request;
 mod routes;
@@ -27,7 +29,7 @@ pub use announcer::Announcer;
 pub use changes::Changes;
 pub use hosts::Hosts;
 pub use openapi::document as openapi;
-pub use routes::router;
+pub use routes::{pages_router, router};
 pub use serve::{CONNECTIONS, serve};
 pub use settings::{ApiAuth, ApiSettings};
 

@@ -49,6 +49,17 @@ impl Kind {
         Self::Unavailable,
     ];
 
+    /// The word that names it, the last of its `type`.
+    pub const fn word(self) -> &'static str {
+        let path = self.facts().1.as_bytes();
+        // "/problems/" is ten letters long.
+        let (_, word) = path.split_at(10);
+        match std::str::from_utf8(word) {
+            Ok(word) => word,
+            Err(_) => "",
+        }
+    }
+
     /// Status, `type` and `title`.
     pub const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
@@ -114,6 +125,13 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
+/// A problem as it was told; it goes with the response, and a page is made of it where people ask.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub kind: Kind,
+    pub detail: String,
+}
+
 /// What went wrong (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
@@ -144,8 +162,10 @@ impl IntoResponse for Problem {
         } else if let Some(cause) = self.cause {
             tracing::warn!(%cause, "a request could not be served");
         }
+        let told = Told { kind: self.kind, detail: detail.clone() };
         let body = Body { kind, title, status: status.as_u16(), detail };
         let mut response = (status, Json(body)).into_response();
+        response.extensions_mut().insert(told);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.kind == Kind::Unavailable {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));

@@ -26,6 +26,9 @@ pub struct ApiSettings {
     /// Addresses and ports to listen on, comma-separated
     #[arg(long, env = "API_LISTEN", value_delimiter = ',', default_value = "127.0.0.1:8001,127.0.0.1:8002", value_parser = listener)]
     pub listen: Vec<SocketAddr>,
+    /// Addresses and ports of the web pages, comma-separated; the API answers there too
+    #[arg(long, env = "PAGES_LISTEN", value_delimiter = ',', default_value = "127.0.0.1:3000", value_parser = listener)]
+    pub pages_listen: Vec<SocketAddr>,
     /// Host names (without port) this server answers to, comma-separated; localhost and its own addresses always work
     #[arg(long, env = "API_ALLOWED_HOSTS", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
@@ -44,10 +47,11 @@ pub enum ApiAuth {
 impl ApiSettings {
     /// Listening beyond loopback without any authentication is a decision, never an accident.
     pub fn check_listeners(&self) -> anyhow::Result<()> {
-        let outside = self.listen.iter().find(|address| !address.ip().is_loopback());
-        match outside {
-            Some(address) if self.auth != Some(ApiAuth::Open) => anyhow::bail!(
-                "API_LISTEN has {address}, which others can reach, and this version of the API asks nobody for a password; \
+        let api = self.listen.iter().map(|address| ("API_LISTEN", address));
+        let pages = self.pages_listen.iter().map(|address| ("PAGES_LISTEN", address));
+        match api.chain(pages).find(|(_, address)| !address.ip().is_loopback()) {
+            Some((setting, address)) if self.auth != Some(ApiAuth::Open) => anyhow::bail!(
+                "{setting} has {address}, which others can reach, and this version of the API asks nobody for a password; \
                  listen on 127.0.0.1, or set API_AUTH=open if its network is private"
             ),
             _ => Ok(()),
@@ -68,12 +72,14 @@ mod tests {
     fn both_ports_of_the_guide_are_the_default() {
         let ports: Vec<u16> = settings(&[]).listen.iter().map(SocketAddr::port).collect();
         assert_eq!(ports, [8001, 8002]);
+        assert_eq!(settings(&[]).pages_listen, ["127.0.0.1:3000".parse().unwrap()]);
     }
 
     #[test]
     fn listening_beyond_loopback_must_be_wanted() {
         assert!(settings(&["--listen", "127.0.0.1:1,[::1]:2"]).check_listeners().is_ok());
         assert!(settings(&["--listen", "0.0.0.0:1"]).check_listeners().is_err());
+        assert!(settings(&["--pages-listen", "0.0.0.0:1"]).check_listeners().is_err());
         assert!(settings(&["--listen", "0.0.0.0:1", "--auth", "open"]).check_listeners().is_ok());
     }
 }

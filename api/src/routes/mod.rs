@@ -30,7 +30,7 @@ use tracing::Span;
 use uuid::Uuid;
 
 use crate::{
-    ApiState, hosts,
+    ApiState, hosts, pages,
     problem::{Kind, Problem},
     request,
 };
@@ -42,22 +42,18 @@ const SLOWEST_BODY: Duration = Duration::from_secs(30);
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
     let state = Arc::new(state);
-    let around = ServiceBuilder::new()
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span)
-                .on_request(())
-                .on_response(|response: &Response<_>, latency: Duration, _: &Span| {
-                    let millis = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-                    tracing::debug!(status = response.status().as_u16(), millis, "answered");
-                })
-                // Problems are logged where they are made, with their cause.
-                .on_failure(()),
-        )
-        .map_response(harden)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(Arc::clone(&state), hosts::guard))
-        .layer(DefaultBodyLimit::max(LARGEST_BODY));
+    with_surroundings(routes(), &state).with_state(state)
+}
+
+/// The web pages, and beside them the API.
+pub fn pages_router(state: ApiState) -> Router {
+    let state = Arc::new(state);
+    with_surroundings(routes().merge(pages::routes()), &state)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), pages::page::troubles))
+        .with_state(state)
+}
+
+fn routes() -> Router<Arc<ApiState>> {
     Router::new()
         .route("/api/bulk-data/kick-off", post(kick_off::submit))
         .route("/api/bulk-data/check", post(check::submit))
@@ -76,10 +72,27 @@ pub fn router(state: ApiState) -> Router {
         .route("/.well-known/jwks.json", get(jwks::read))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(around)
-        .with_state(state)
+}
+
+/// What is around every route.
+fn with_surroundings(routes: Router<Arc<ApiState>>, state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
+    let around = ServiceBuilder::new()
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_request(())
+                .on_response(|response: &Response<_>, latency: Duration, _: &Span| {
+                    let millis = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+                    tracing::debug!(status = response.status().as_u16(), millis, "answered");
+                })
+                // Problems are logged where they are made, with their cause.
+                .on_failure(()),
+        )
+        .map_response(harden)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(Arc::clone(state), hosts::guard))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY));
+    routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(around)
 }
 
 /// Method and route, never the path as sent or its query.

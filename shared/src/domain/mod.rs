@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod outgoing;
 pub mod private_key;
 pub mod resource;
+pub mod role;
 pub mod scope;
 pub mod search;
 pub mod source;
