@@ -27,6 +27,7 @@ mod reading_again;
 mod real_data;
 mod retrying_many;
 mod search;
+mod search_doubts;
 mod search_trouble;
 mod slowing_down;
 mod troubleshooting;
