@@ -1,5 +1,6 @@
 //! The tests: one file a behaviour. Each is a sentence.
 
+mod access;
 mod api;
 mod authentication;
 mod contract;
@@ -27,6 +28,7 @@ mod reading_again;
 mod real_data;
 mod retrying_many;
 mod search;
+mod search_doubts;
 mod search_trouble;
 mod slowing_down;
 mod troubleshooting;

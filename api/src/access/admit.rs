@@ -1,6 +1,6 @@
 //! The door before each route: who calls, and may they.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -20,7 +20,6 @@ use bulkhead_shared::{
     },
 };
 use serde_json::json;
-use std::net::IpAddr;
 
 use super::{ApiAuth, Caller, Needs, Session, client, cookie, csrf, secret};
 use crate::{
@@ -53,18 +52,21 @@ pub async fn admit(State(door): State<Door>, request: Request, next: Next) -> Re
 
 impl Door {
     async fn look(&self, mut request: Request) -> Result<Request, Problem> {
+        let address = client(request.extensions(), request.headers(), &self.state.access.trusted_proxies);
         let Needs::Role(needed) = self.needs else {
             // The login page greets who is in already.
             if self.surface == Surface::Pages
-                && let Ok(Some(caller)) = self.caller(&request).await
+                && let Ok(Some(caller)) = self.caller(request.headers(), address).await
             {
                 request.extensions_mut().insert(caller);
             }
             return Ok(request);
         };
-        let Some(caller) = self.caller(&request).await? else { return Err(unknown()) };
+        let Some(caller) = self.caller(request.headers(), address).await? else { return Err(unknown()) };
         if !caller.may(needed) {
-            self.note_refusal(&caller, needed, &request).await;
+            let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+            let route = format!("{} {route}", request.method());
+            self.note_refusal(&caller, needed, &route).await;
             return Err(forbidden(caller.role, needed));
         }
         let unsafe_method = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
@@ -75,10 +77,8 @@ impl Door {
         Ok(request)
     }
 
-    async fn caller(&self, request: &Request) -> Result<Option<Caller>, Problem> {
+    async fn caller(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Option<Caller>, Problem> {
         let access = &self.state.access;
-        let headers = request.headers();
-        let address = client(request.extensions(), headers, &access.trusted_proxies);
         if let Some(given) = headers.get(header::AUTHORIZATION) {
             return self.by_token(given, address).await.map(Some);
         }
@@ -117,10 +117,8 @@ impl Door {
     }
 
     /// Refused in any case; if it cannot be written down, the log says so.
-    async fn note_refusal(&self, caller: &Caller, needed: Role, request: &Request) {
-        let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
-        let route = format!("{} {route}", request.method());
-        let entry = Entry::of(Act::Refused, ObjectKind::Page, &route).with(json!({ "needs": needed }));
+    async fn note_refusal(&self, caller: &Caller, needed: Role, route: &str) {
+        let entry = Entry::of(Act::Refused, ObjectKind::Page, route).with(json!({ "needs": needed }));
         if let Err(error) = audit_log::insert(&self.state.pool, &caller.actor, &entry).await {
             tracing::error!(%error, "a refusal could not be written to the audit log");
         }

@@ -35,8 +35,7 @@ pub fn clear(asked: &HeaderMap) -> Option<HeaderValue> {
 
 fn write(asked: &HeaderMap, value: &str, seconds: u64) -> Option<HeaderValue> {
     let (name, secure) = if is_https(asked) { (SECURE_NAME, "; Secure") } else { (NAME, "") };
-    let mut value =
-        HeaderValue::try_from(format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")).ok()?;
+    let mut value = HeaderValue::try_from(format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")).ok()?;
     value.set_sensitive(true);
     Some(value)
 }

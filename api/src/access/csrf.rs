@@ -14,7 +14,7 @@ use url::form_urlencoded;
 /// The header, for requests by script.
 pub const HEADER: &str = "x-csrf-token";
 /// The field of a form.
-pub const FIELD: &str = "csrf_token";
+pub const FIELD: &str = "csrf";
 
 /// Of a session. It tells neither the cookie nor the hash that is kept of it.
 pub fn of(cookie: &str) -> String {

@@ -66,10 +66,9 @@ pub async fn by_name(db: impl PgExecutor<'_>, name: &str) -> sqlx::Result<Option
 
 /// All of them, by name.
 pub async fn list(db: impl PgExecutor<'_>) -> sqlx::Result<Vec<User>> {
-    let rows =
-        sqlx::query!("SELECT id, name, role, created_at, last_login_at, disabled_at FROM bulkhead.users ORDER BY lower(name)")
-            .fetch_all(db)
-            .await?;
+    let rows = sqlx::query!("SELECT id, name, role, created_at, last_login_at, disabled_at FROM bulkhead.users ORDER BY lower(name)")
+        .fetch_all(db)
+        .await?;
     rows.into_iter()
         .map(|r| {
             let role = r.role.parse()?;
