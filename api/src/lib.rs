@@ -6,6 +6,7 @@ mod announcer;
 mod answer;
 mod canonical;
 mod changes;
+pub mod command;
 mod headers;
 mod hosts;
 pub mod keys;

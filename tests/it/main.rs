@@ -20,6 +20,7 @@ mod many_files;
 mod network;
 mod openapi;
 mod operations;
+mod pages_access;
 mod polls;
 mod preflight;
 mod presets;

@@ -15,7 +15,10 @@ use super::{
     assets, format,
     texts::{Language, fill},
 };
-use crate::ApiState;
+use crate::{
+    ApiState,
+    access::{Caller, OPEN_ROLE},
+};
 
 pub const LANGUAGE_COOKIE: &str = "bulkhead_language";
 pub const THEME_COOKIE: &str = "bulkhead_theme";
@@ -58,7 +61,7 @@ pub struct User {
 pub struct Frame {
     pub language: Language,
     pub theme: Theme,
-    /// Nobody, where everybody who reaches the port may do everything.
+    /// Nobody, where nobody is asked.
     pub user: Option<User>,
     /// Stands in every form that changes something (`templates/csrf.html`).
     pub csrf: String,
@@ -71,7 +74,14 @@ impl FromRequestParts<Arc<ApiState>> for Frame {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<ApiState>) -> Result<Self, Infallible> {
-        Ok(Self::of(&parts.headers, &parts.uri))
+        let mut frame = Self::of(&parts.headers, &parts.uri);
+        if let Some(caller) = parts.extensions.get::<Caller>()
+            && let Some(session) = &caller.session
+        {
+            frame.user = Some(User { id: session.user_id, name: caller.actor.name.clone(), role: caller.role });
+            caller.csrf().clone_into(&mut frame.csrf);
+        }
+        Ok(frame)
     }
 }
 
@@ -90,7 +100,7 @@ impl Frame {
 
     /// Whether the reader may do what needs this role.
     pub fn may(&self, needed: Role) -> bool {
-        self.user.as_ref().is_none_or(|user| user.role.may(needed))
+        self.user.as_ref().map_or(OPEN_ROLE, |user| user.role).may(needed)
     }
 
     pub fn may_operate(&self) -> bool {

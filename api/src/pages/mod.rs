@@ -5,6 +5,7 @@ pub mod assets;
 pub mod exports;
 pub mod format;
 pub mod frame;
+pub mod login;
 pub mod page;
 pub mod preferences;
 pub mod texts;
@@ -13,28 +14,42 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    http::{HeaderValue, header},
+    http::{HeaderValue, Method, header},
     response::{Redirect, Response},
-    routing::get,
 };
 use tower_http::compression::CompressionLayer;
 
-use crate::ApiState;
+use bulkhead_shared::domain::role::Role;
+
+use crate::{
+    ApiState,
+    access::{Needs, Surface},
+    routes::{Route, guarded},
+};
 
 /// Our own scripts, styles and pictures, and nothing inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
                       base-uri 'none'; frame-ancestors 'none'";
 
-/// The pages. What is around them, and the API's own routes, `routes::pages_router` adds.
-pub fn routes() -> Router<Arc<ApiState>> {
-    Router::new()
-        .route("/", get(|| async { Redirect::to("/exports") }))
-        .route("/exports", get(exports::list))
-        .route("/language/{word}", get(preferences::language))
-        .route("/theme/{word}", get(preferences::theme))
-        .route("/static/{file}", get(assets::read))
-        .layer(CompressionLayer::new().gzip(true))
-        .layer(tower::util::MapResponseLayer::new(with_policy))
+/// The pages, and who may see them.
+pub fn table() -> Vec<Route> {
+    const ANYBODY: Needs = Needs::Nothing;
+    const VIEWER: Needs = Needs::Role(Role::Viewer);
+    vec![
+        Route::of(VIEWER, Method::GET, "/", || async { Redirect::to("/exports") }),
+        Route::of(VIEWER, Method::GET, "/exports", exports::list),
+        Route::of(ANYBODY, Method::GET, "/login", login::form),
+        Route::of(ANYBODY, Method::POST, "/login", login::submit),
+        Route::of(VIEWER, Method::POST, "/logout", login::log_out),
+        Route::of(ANYBODY, Method::GET, "/language/{word}", preferences::language),
+        Route::of(ANYBODY, Method::GET, "/theme/{word}", preferences::theme),
+        Route::of(ANYBODY, Method::GET, "/static/{file}", assets::read),
+    ]
+}
+
+/// Each behind its door. What is around them, and the API's own routes, `routes::pages_router` adds.
+pub fn routes(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
+    guarded(table(), state, Surface::Pages).layer(CompressionLayer::new().gzip(true)).layer(tower::util::MapResponseLayer::new(with_policy))
 }
 
 fn with_policy(mut response: Response) -> Response {

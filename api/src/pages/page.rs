@@ -65,6 +65,12 @@ pub async fn troubles(State(state): State<Arc<ApiState>>, request: Request, next
     let asked = parts.clone();
     let response = next.run(Request::from_parts(asked, body)).await;
     let Some(told) = response.extensions().get::<Told>().cloned() else { return response };
+    if told.kind == Kind::Unauthenticated {
+        let back: String =
+            url::form_urlencoded::byte_serialize(parts.uri.path_and_query().map_or("/", |here| here.as_str()).as_bytes()).collect();
+        let back = if parts.method == axum::http::Method::GET { back } else { String::new() };
+        return axum::response::Redirect::to(&format!("/login?back={back}")).into_response();
+    }
     let Ok(frame) = Frame::from_request_parts(&mut parts, &state).await;
     let Ok(shown) = (Trouble { frame, told }).render() else { return response };
     let (mut head, _) = response.into_parts();

@@ -45,13 +45,13 @@ const SLOWEST_BODY: Duration = Duration::from_secs(30);
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
     let state = Arc::new(state);
-    with_surroundings(routes(&state, Surface::Api), &state).with_state(state)
+    with_surroundings(guarded(table(), &state, Surface::Api), &state).with_state(state)
 }
 
 /// The web pages, and beside them the API.
 pub fn pages_router(state: ApiState) -> Router {
     let state = Arc::new(state);
-    with_surroundings(routes(&state, Surface::Pages).merge(pages::routes()), &state)
+    with_surroundings(guarded(table(), &state, Surface::Pages).merge(pages::routes(&state)), &state)
         .layer(middleware::from_fn_with_state(Arc::clone(&state), pages::page::troubles))
         .with_state(state)
 }
@@ -65,7 +65,7 @@ pub struct Route {
 }
 
 impl Route {
-    fn of<H, T>(needs: Needs, method: Method, path: &'static str, handler: H) -> Self
+    pub fn of<H, T>(needs: Needs, method: Method, path: &'static str, handler: H) -> Self
     where
         H: Handler<T, Arc<ApiState>>,
         T: 'static,
@@ -103,8 +103,8 @@ pub fn table() -> Vec<Route> {
 }
 
 /// Each behind its door.
-fn routes(state: &Arc<ApiState>, surface: Surface) -> Router<Arc<ApiState>> {
-    table().into_iter().fold(Router::new(), |router, route| {
+pub fn guarded(routes: Vec<Route>, state: &Arc<ApiState>, surface: Surface) -> Router<Arc<ApiState>> {
+    routes.into_iter().fold(Router::new(), |router, route| {
         let door = Door { state: Arc::clone(state), surface, needs: route.needs };
         router.route(route.path, route.handler.route_layer(middleware::from_fn_with_state(door, admit)))
     })

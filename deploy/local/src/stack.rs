@@ -14,6 +14,7 @@ use crate::{
     cli::Machine,
     client::Client,
     data_dir::DataDir,
+    first_admin,
     postgres::{Options, Postgres},
 };
 
@@ -158,7 +159,7 @@ pub async fn up(machine: &Machine, sandbox: bool, sandbox_port: u16) -> anyhow::
         let address = stack.add_sandbox(sandbox_port).await?;
         println!("FHIR server of the demo   http://{address}/fhir (made-up patients, not for production)");
     }
-    print_addresses(machine, &stack);
+    print_addresses(machine, &stack).await?;
     until_interrupted().await?;
     println!("stopping");
     stack.stop().await?;
@@ -166,9 +167,13 @@ pub async fn up(machine: &Machine, sandbox: bool, sandbox_port: u16) -> anyhow::
 }
 
 /// Where everything is.
-pub fn print_addresses(machine: &Machine, stack: &Stack) {
+pub async fn print_addresses(machine: &Machine, stack: &Stack) -> anyhow::Result<()> {
     for address in &machine.pages_listen {
         println!("web pages                 http://{address}/");
+    }
+    let shown = if machine.database_url.is_some() { "$DATABASE_URL".to_owned() } else { format!("'{}'", stack.database_url) };
+    for line in first_admin::lines(&stack.database_url, &shown).await? {
+        println!("{line}");
     }
     for address in &machine.api_listen {
         println!("HTTP API                  http://{address}/api/bulk-data/jobs");
@@ -176,4 +181,5 @@ pub fn print_addresses(machine: &Machine, stack: &Stack) {
     println!("psql                      {}", stack.psql());
     println!("data, downloads, logs     {}", stack.data.root().display());
     println!("Ctrl-C stops everything; what is under way goes on at the next start.");
+    Ok(())
 }
