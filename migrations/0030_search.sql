@@ -25,8 +25,9 @@ DROP INDEX bulkhead.stages_data_live;
 CREATE INDEX stages_data_live ON bulkhead.stages (export_id, kind)
     WHERE kind IN ('download', 'search', 'load') AND state IN ('ready', 'running');
 
--- As in 0020_kick_off.sql, and: an export that starts over does so by $export; a search with a gap is read again from its first page, one
--- that failed goes on at its page.
+-- As in 0013, and: each of an export's status URLs is let go; an export that starts over does so by $export, and with its first type if it
+-- was split. A search with a gap is read again from its first page, one that failed goes on at its page; a Group of which not all could be
+-- read is read again.
 CREATE OR REPLACE FUNCTION bulkhead.retry_export(job uuid) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     e bulkhead.exports;
@@ -60,11 +61,23 @@ BEGIN
                SET state = 'pending', error = NULL, cursor = CASE WHEN f.state = 'failed' THEN f.cursor END
              WHERE f.export_id = job AND (f.state = 'failed'
                 OR (f.expected_count IS NOT NULL AND f.state = 'downloaded' AND f.lines <> f.expected_count)
-                OR (f.cursor -> 'seen' ->> 'empty_matches')::bigint > 0
+                OR jsonb_path_exists(f.cursor, '$.seen ? (@.empty_matches > 0 || @.strangers > 0
+                                                       || @.outcomes[*].severity == "error" || @.outcomes[*].severity == "fatal")')
                 OR EXISTS (SELECT FROM bulkhead.file_parts p WHERE p.file_id = f.id AND (p.rejects > 0 OR p.state = 'lost')))
             RETURNING f.id)
         UPDATE bulkhead.stages s SET state = 'dead'
           FROM gaps WHERE s.export_id = job AND s.file_id = gaps.id AND s.kind IN ('download', 'search') AND s.state = 'done';
+        IF jsonb_path_exists(e.early_findings, '$[*] ? (@.severity == "error" && (@.kind == "members_left_out" || @.kind == "type_not_searched"
+                                                                                 || @.kind == "list_not_applied"))') THEN
+            UPDATE bulkhead.stages SET state = 'dead' WHERE export_id = job AND kind = 'members' AND state = 'done';
+            IF FOUND THEN
+                UPDATE bulkhead.exports
+                   SET manifest_complete = false, failed_from = 'downloading',
+                       early_findings = jsonb_path_query_array(early_findings, '$[*] ? (@.kind != "members_left_out" && @.kind != "type_not_searched"
+                                                                                     && @.kind != "filter_not_applied")')
+                 WHERE id = job;
+            END IF;
+        END IF;
     END IF;
     UPDATE bulkhead.exports
        SET state = failed_from, finished_at = NULL, findings = '[]', cleaned_at = NULL,

@@ -66,6 +66,14 @@ pub async fn guard(State(state): State<Arc<ApiState>>, request: Request, next: N
         ));
     }
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    // Browsers say where a request comes from also where they leave the Origin out. `none`: its reader typed the address.
+    let site = request.headers().get("sec-fetch-site").map(axum::http::HeaderValue::as_bytes);
+    if changes && site.is_some_and(|site| site != b"same-origin" && site != b"none") {
+        return Err(Problem::new(
+            Kind::CrossOrigin,
+            "The request comes from a page of another origin (its Sec-Fetch-Site header says so). Call the API from a program, or from its own pages.",
+        ));
+    }
     if changes && let Some(origin) = request.headers().get(header::ORIGIN) {
         let ours = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
         if ours.is_none() || ours.map(str::to_ascii_lowercase) != authority.map(|a| a.to_ascii_lowercase()) {

@@ -2,6 +2,11 @@ use std::{ffi::OsString, process::ExitCode};
 
 use bulkhead_api::{
     ApiSettings,
+    command::{
+        ask_password,
+        tokens::{self, TokenSettings},
+        users::{self, UserSettings},
+    },
     keys::{self, KeySettings},
 };
 use bulkhead_shared::{
@@ -33,6 +38,10 @@ enum Command {
     },
     /// Make a key pair of our own and print what to register (ES384); list or retire those there are
     Keys(Box<KeySettings>),
+    /// Add, list and change users
+    Users(Box<UserSettings>),
+    /// Make, list and revoke tokens for programs
+    Tokens(Box<TokenSettings>),
 }
 
 /// Without a subcommand it serves.
@@ -56,6 +65,8 @@ async fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Command::Keys(settings) => &settings.log,
+        Command::Users(settings) => &settings.place.log,
+        Command::Tokens(settings) => &settings.place.log,
     };
     if let Err(error) = telemetry::start(log) {
         eprintln!("bulkhead-api: {error:#}");
@@ -66,6 +77,8 @@ async fn main() -> ExitCode {
         Command::Migrate { database, .. } => db::migrate(&database.database_url).await.map_err(Into::into),
         Command::Openapi => Ok(()),
         Command::Keys(settings) => keys::run(&settings, &mut std::io::stdout(), &mut std::io::stderr()).await,
+        Command::Users(settings) => users::run(&settings, ask_password, &mut std::io::stdout(), &mut std::io::stderr()).await,
+        Command::Tokens(settings) => tokens::run(&settings, &mut std::io::stdout(), &mut std::io::stderr()).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

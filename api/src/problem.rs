@@ -22,6 +22,9 @@ pub enum Kind {
     BodyTooLarge,
     BodyTooSlow,
     CrossOrigin,
+    Unauthenticated,
+    Forbidden,
+    CsrfToken,
     NotFound,
     MethodNotAllowed,
     Conflict,
@@ -32,7 +35,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidRequest,
         Self::InvalidJson,
         Self::UnknownField,
@@ -40,6 +43,9 @@ impl Kind {
         Self::BodyTooLarge,
         Self::BodyTooSlow,
         Self::CrossOrigin,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::CsrfToken,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Conflict,
@@ -48,6 +54,17 @@ impl Kind {
         Self::Internal,
         Self::Unavailable,
     ];
+
+    /// The word that names it, the last of its `type`.
+    pub const fn word(self) -> &'static str {
+        let path = self.facts().1.as_bytes();
+        // "/problems/" is ten letters long.
+        let (_, word) = path.split_at(10);
+        match std::str::from_utf8(word) {
+            Ok(word) => word,
+            Err(_) => "",
+        }
+    }
 
     /// Status, `type` and `title`.
     pub const fn facts(self) -> (StatusCode, &'static str, &'static str) {
@@ -59,6 +76,9 @@ impl Kind {
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "/problems/body-too-large", "The body is too large"),
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "/problems/body-too-slow", "The body did not arrive"),
             Self::CrossOrigin => (StatusCode::FORBIDDEN, "/problems/cross-origin", "Another site may not do this"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "/problems/unauthenticated", "It is not known who calls"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "/problems/forbidden", "The caller's role does not allow this"),
+            Self::CsrfToken => (StatusCode::FORBIDDEN, "/problems/csrf-token", "The request does not prove that it comes from our page"),
             Self::NotFound => (StatusCode::NOT_FOUND, "/problems/not-found", "There is no such thing"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "/problems/method-not-allowed", "The method is not offered here"),
             Self::Conflict => (StatusCode::CONFLICT, "/problems/conflict", "Its state does not allow this"),
@@ -114,6 +134,13 @@ impl From<sqlx::Error> for Problem {
     }
 }
 
+/// A problem as it was told; it goes with the response, and a page is made of it where people ask.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub kind: Kind,
+    pub detail: String,
+}
+
 /// What went wrong (RFC 9457).
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
@@ -144,9 +171,14 @@ impl IntoResponse for Problem {
         } else if let Some(cause) = self.cause {
             tracing::warn!(%cause, "a request could not be served");
         }
+        let told = Told { kind: self.kind, detail: detail.clone() };
         let body = Body { kind, title, status: status.as_u16(), detail };
         let mut response = (status, Json(body)).into_response();
+        response.extensions_mut().insert(told);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.kind == Kind::Unauthenticated {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if self.kind == Kind::Unavailable {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }

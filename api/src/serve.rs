@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
 use anyhow::Context as _;
-use bulkhead_shared::db;
+use bulkhead_shared::db::{self, users};
 use sqlx::postgres::PgPoolOptions;
 use tokio::{
     net::TcpListener,
@@ -11,7 +11,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{ApiSettings, ApiState, Hosts, router, story};
+use crate::{ApiSettings, ApiState, Hosts, pages_router, router, story};
 
 /// Nothing here holds a connection for longer than a statement or a short transaction.
 pub const CONNECTIONS: u32 = 12;
@@ -22,15 +22,20 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(settings: ApiSettings) -> anyhow::Result<()> {
-    settings.check_listeners()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let state = state(&settings).await?;
-    let listeners = bind(&settings.listen).await?;
+    if let Some(warning) = settings.check_listeners(users::anybody(&state.pool).await?)? {
+        tracing::warn!("{warning}");
+    }
+    let listeners = bind("API_LISTEN", &settings.listen).await?;
+    let pages = bind("PAGES_LISTEN", &settings.pages_listen).await?;
     let stopping = state.stopping.clone();
     let story = tokio::spawn(story::log(state.pool.clone(), stopping.clone()));
-    let mut servers = start(listeners, &state);
-    tracing::info!(listen = %addresses(&settings.listen), "the API serves");
+    tracing::info!(listen = %addresses(&listeners), pages = %addresses(&pages), "the API and the pages serve");
+    let mut servers = JoinSet::new();
+    start(&mut servers, listeners, &router(state.clone()), &state);
+    start(&mut servers, pages, &pages_router(state.clone()), &state);
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -59,44 +64,41 @@ async fn state(settings: &ApiSettings) -> anyhow::Result<ApiState> {
     db::check_connection(&pool, url).await?;
     db::check_version(&pool).await?;
     let state = ApiState::new(pool, cipher, settings.outgoing.rules(), settings.retry.retry_max_attempts);
-    Ok(ApiState { hosts: Hosts::new(&settings.listen, &settings.allowed_hosts), ..state })
+    let listen = [&settings.listen[..], &settings.pages_listen].concat();
+    Ok(ApiState { hosts: Hosts::new(&listen, &settings.allowed_hosts), access: settings.access(), ..state })
 }
 
-async fn bind(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+async fn bind(setting: &str, addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     for address in addresses {
-        listeners.push(TcpListener::bind(address).await.map_err(|error| in_words(*address, &error))?);
+        listeners.push(TcpListener::bind(address).await.map_err(|error| in_words(setting, *address, &error))?);
     }
     Ok(listeners)
 }
 
-fn in_words(address: SocketAddr, error: &std::io::Error) -> anyhow::Error {
+fn in_words(setting: &str, address: SocketAddr, error: &std::io::Error) -> anyhow::Error {
     let (ip, port) = (address.ip(), address.port());
     match error.kind() {
         ErrorKind::AddrInUse => anyhow::anyhow!(
-            "port {port} of {ip} is taken by another program; stop that one (`lsof -i :{port}` names it), or choose other ports with API_LISTEN or --listen"
+            "port {port} of {ip} is taken by another program; stop that one (`lsof -i :{port}` names it), or choose other ports with {setting}"
         ),
-        ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("port {port} of {ip} is not ours to open; choose one above 1023 with API_LISTEN or --listen")
-        }
-        ErrorKind::AddrNotAvailable => {
-            anyhow::anyhow!("{ip} is not an address of this machine; correct API_LISTEN or --listen")
-        }
-        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose other addresses with API_LISTEN or --listen"),
+        ErrorKind::PermissionDenied => anyhow::anyhow!("port {port} of {ip} is not ours to open; choose one above 1023 with {setting}"),
+        ErrorKind::AddrNotAvailable => anyhow::anyhow!("{ip} is not an address of this machine; correct {setting}"),
+        _ => anyhow::anyhow!("cannot listen on {address}: {error}; choose other addresses with {setting}"),
     }
 }
 
-fn start(listeners: Vec<TcpListener>, state: &ApiState) -> JoinSet<std::io::Result<()>> {
-    let app = router(state.clone());
-    let mut servers = JoinSet::new();
+fn start(servers: &mut JoinSet<std::io::Result<()>>, listeners: Vec<TcpListener>, app: &axum::Router, state: &ApiState) {
     for listener in listeners {
         let stopping = state.stopping.clone();
-        let server = axum::serve(listener, app.clone()).with_graceful_shutdown(stopping.cancelled_owned());
+        let server = axum::serve(listener, app.clone().into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(stopping.cancelled_owned());
         servers.spawn(async move { server.await });
     }
-    servers
 }
 
-fn addresses(listen: &[SocketAddr]) -> String {
-    listen.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(", ")
+/// Where they listen: of port 0, the port that was given.
+fn addresses(listeners: &[TcpListener]) -> String {
+    let known = listeners.iter().filter_map(|listener| listener.local_addr().ok());
+    known.map(|address| format!("http://{address}")).collect::<Vec<_>>().join(", ")
 }

@@ -3,12 +3,14 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bulkhead_shared::{
     db::{
+        audit_log,
         export_events::{self, EventLevel, Teller},
         exports::{self, NewExport},
         signing_keys,
         sources::{self, NewSource},
     },
     domain::{
+        audit::{Act, Actor},
         export::{Ask, Export, ExportState, Level, Purpose},
         failure::Reason,
         private_key::PrivateKey,
@@ -33,22 +35,28 @@ use crate::{
 const TRIES: u32 = 4;
 
 /// Takes it in; or finds the export that this request, or this status URL, has made before.
-pub async fn submit(state: &ApiState, submission: &Submission, idempotency_key: Option<&str>) -> Result<Uuid, Problem> {
-    repeat(state, submission, Purpose::Export, idempotency_key).await
+pub async fn submit(state: &ApiState, actor: &Actor, submission: &Submission, idempotency_key: Option<&str>) -> Result<Uuid, Problem> {
+    repeat(state, actor, submission, Purpose::Export, idempotency_key).await
 }
 
 /// Takes a check in: the same source, its row, its one stage.
-pub async fn check(state: &ApiState, submission: &Submission) -> Result<Uuid, Problem> {
-    repeat(state, submission, Purpose::Check, None).await
+pub async fn check(state: &ApiState, actor: &Actor, submission: &Submission) -> Result<Uuid, Problem> {
+    repeat(state, actor, submission, Purpose::Check, None).await
 }
 
-async fn repeat(state: &ApiState, submission: &Submission, purpose: Purpose, idempotency_key: Option<&str>) -> Result<Uuid, Problem> {
+async fn repeat(
+    state: &ApiState,
+    actor: &Actor,
+    submission: &Submission,
+    purpose: Purpose,
+    idempotency_key: Option<&str>,
+) -> Result<Uuid, Problem> {
     let mut tries = 0;
     loop {
         tries += 1;
         let attempted = match purpose {
-            Purpose::Export => attempt(state, submission, idempotency_key).await,
-            Purpose::Check => attempt_check(state, submission).await,
+            Purpose::Export => attempt(state, actor, submission, idempotency_key).await,
+            Purpose::Check => attempt_check(state, actor, submission).await,
         };
         match attempted {
             Ok(id) => return Ok(id),
@@ -81,7 +89,7 @@ impl From<sqlx::Error> for Stop {
     }
 }
 
-async fn attempt(state: &ApiState, submission: &Submission, idempotency_key: Option<&str>) -> Result<Uuid, Stop> {
+async fn attempt(state: &ApiState, actor: &Actor, submission: &Submission, idempotency_key: Option<&str>) -> Result<Uuid, Stop> {
     let mut tx = state.pool.begin().await?;
     if let Some(key) = idempotency_key
         && let Some((id, request_hash)) = exports::by_idempotency_key(&mut *tx, key).await?
@@ -97,17 +105,19 @@ async fn attempt(state: &ApiState, submission: &Submission, idempotency_key: Opt
     }
     let id = insert(&mut tx, submission, source_id, idempotency_key).await?;
     let due = queue::insert(&mut tx, id, source_id, state.max_attempts, &[NewStage::new(StageKind::Auth)]).await?;
+    audit_log::insert_exports(&mut *tx, actor, Act::ExportSubmitted, &[id]).await?;
     tx.commit().await?;
     state.announcer.announce(due);
     Ok(id)
 }
 
-async fn attempt_check(state: &ApiState, submission: &Submission) -> Result<Uuid, Stop> {
+async fn attempt_check(state: &ApiState, actor: &Actor, submission: &Submission) -> Result<Uuid, Stop> {
     let mut tx = state.pool.begin().await?;
     let source_id = find_source(&mut tx, state, submission).await?;
     let id = Uuid::now_v7();
     exports::insert_check(&mut tx, id, source_id, &submission.ask).await?;
     let due = queue::insert(&mut tx, id, source_id, state.max_attempts, &[NewStage::new(StageKind::Check)]).await?;
+    audit_log::insert_exports(&mut *tx, actor, Act::ExportChecked, &[id]).await?;
     tx.commit().await?;
     state.announcer.announce(due);
     Ok(id)

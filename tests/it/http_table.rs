@@ -201,7 +201,8 @@ async fn walk(app: &App, cell: &Cell) -> Result<(), String> {
 }
 
 /// Each kind of finding, sorted.
-fn kinds(status: &Value) -> Vec<&str> {
+/// The kinds of an export's findings, sorted.
+pub fn kinds(status: &Value) -> Vec<&str> {
     let mut kinds: Vec<&str> = status["findings"].as_array().into_iter().flatten().filter_map(|finding| finding["kind"].as_str()).collect();
     kinds.sort_unstable();
     kinds

@@ -1,5 +1,6 @@
 //! The tests: one file a behaviour. Each is a sentence.
 
+mod access;
 mod api;
 mod authentication;
 mod contract;
@@ -20,6 +21,7 @@ mod many_files;
 mod network;
 mod openapi;
 mod operations;
+mod pages_access;
 mod polls;
 mod preflight;
 mod presets;
@@ -28,6 +30,7 @@ mod reading_again;
 mod real_data;
 mod retrying_many;
 mod search;
+mod search_doubts;
 mod search_trouble;
 mod slowing_down;
 mod troubleshooting;

@@ -166,12 +166,34 @@ async fn a_search_whose_pages_the_server_forgot_begins_again_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_forgets_its_pages_again_and_again_is_a_gap() {
+async fn a_server_that_forgets_its_pages_again_is_asked_for_fewer_patients() {
     let (app, job) = on_the_second_page("search:status=410@Observation", 2).await;
+    let status = app.until(job, "completed").await;
+    assert!(told(&status, "The server forgets its pages"), "{status:#}");
+    assert_eq!(findings(&status), [], "{status:#}");
+    app.assert_rows_of(job, GROUP, &["Observation"]).await;
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_forgets_its_pages_again_and_again_is_a_gap() {
+    let app = start("", &[("SEARCH_PAGE", "5"), ("SEARCH_PATIENTS", "1")]).await;
+    let patient = app.sandbox.ndjson(GROUP, "Patient");
+    let patient: Value = serde_json::from_slice(patient.split(|byte| *byte == b'\n').next().expect("a line")).expect("a patient");
+    for _ in 0..2 {
+        app.sandbox.fault("search:delay=1ms@Observation");
+        app.sandbox.fault("search:status=410@Observation");
+    }
+    let mut body = app.body_of(GROUP, &["Observation"]);
+    body["patient"] = serde_json::json!(format!("Patient/{}", patient["id"].as_str().expect("an id")));
+    let job = app.submit(&body).await;
     let status = app.until(job, "failed").await;
     assert_eq!(findings(&status), found("file_failed", "error"), "{status:#}");
     assert!(words(&status).contains("forgotten page"), "{status:#}");
-    retried((app, job)).await;
+    let (code, answer) = app.operate(job, "retry").await;
+    assert_eq!(code, 200, "{answer}");
+    app.until(job, "completed").await;
+    app.assert_nothing_left().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,8 +249,8 @@ async fn a_part_of_a_search_that_vanished_is_read_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_takes_one_patient_at_a_time_is_asked_for_one_at_a_time() {
     let app = start("", &[]).await;
-    // The list is refused, and one patient is not.
-    app.sandbox.fault("search:status=400@Observation");
+    // The list is refused however it is asked, and one patient is not.
+    app.sandbox.fault("search:status=400*2@Observation");
     let job = app.export_of("TuftsHealthPlan", &["Observation"]).await;
     let status = app.until(job, "completed").await;
     assert!(told(&status, "is made in 11"), "{status:#}");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bulkhead_shared::{
     db::workers,
-    domain::stage::Lane,
-    queue::{FreeSlots, adopt, bury_leftovers, claim_best, sweep},
+    domain::{failure::Reason, stage::Lane},
+    queue::{Claim, Fence, FreeSlots, StageError, Trouble, adopt, bury_leftovers, claim_best, finish, sweep},
 };
 use bulkhead_tests::{App, Later, SandboxConfig, Setup};
 use sqlx::PgPool;
@@ -53,6 +53,13 @@ async fn worker(pool: &PgPool) -> Uuid {
 
 async fn claim(pool: &PgPool, worker: Uuid) -> Option<Uuid> {
     claim_best(pool, worker, Lane::Transfer).await.expect("a claim").map(|claim| claim.export_id)
+}
+
+/// The stage's work ends its export.
+async fn fail(pool: &PgPool, claim: Claim, reason: Reason) {
+    let fence = Fence { claim, worker_name: "test".to_owned(), max_attempts: 5 };
+    let error = StageError::Fail(Trouble::new(reason, "It is gone.", "Retry."));
+    finish(pool, &fence, Err(&error), Duration::ZERO).await.expect("the end");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,10 +129,7 @@ async fn what_a_failed_export_leaves_is_in_nobodys_way_and_a_retry_brings_it_bac
     let export = downloads(&app.pool, source, 3, 300.0).await;
     let worker = worker(&app.pool).await;
     let claimed = claim_best(&app.pool, worker, Lane::Transfer).await.expect("a claim").expect("a download");
-    let fence = bulkhead_shared::queue::Fence { claim: claimed, worker_name: "test".to_owned(), max_attempts: 5 };
-    let trouble = bulkhead_shared::queue::Trouble::new(bulkhead_shared::domain::failure::Reason::Expired, "It is gone.", "Retry.");
-    let failed = Err(&bulkhead_shared::queue::StageError::Fail(trouble));
-    bulkhead_shared::queue::finish(&app.pool, &fence, failed, Duration::ZERO).await.expect("the end");
+    fail(&app.pool, claimed, Reason::Expired).await;
     let states = "SELECT state FROM bulkhead.stages WHERE export_id = $1 AND kind = 'download'";
     let now: Vec<String> = sqlx::query_scalar(states).bind(export).fetch_all(&app.pool).await.expect("states");
     assert_eq!(now, ["dead"; 3]);
@@ -173,9 +177,6 @@ async fn a_poll_that_sleeps_when_its_export_fails_is_buried_with_it() {
     .await
     .expect("a sleeping poll");
     let claimed = claim_best(&app.pool, worker, Lane::Transfer).await.expect("a claim").expect("a download");
-    let fence = bulkhead_shared::queue::Fence { claim: claimed, worker_name: "test".to_owned(), max_attempts: 5 };
-    let trouble = bulkhead_shared::queue::Trouble::new(bulkhead_shared::domain::failure::Reason::Credentials, "Refused.", "Retry.");
-    let failed = Err(&bulkhead_shared::queue::StageError::Fail(trouble));
-    bulkhead_shared::queue::finish(&app.pool, &fence, failed, Duration::ZERO).await.expect("the end");
+    fail(&app.pool, claimed, Reason::Credentials).await;
     assert!(app.is("SELECT bool_and(state = 'dead' AND worker_id IS NULL) FROM bulkhead.stages").await);
 }

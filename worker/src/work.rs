@@ -104,6 +104,11 @@ impl Work {
         &self.env.search
     }
 
+    /// All that its export searches for so far.
+    pub async fn searches(&self) -> Result<Vec<Search>, StageError> {
+        Ok(export_files::searches::all(&self.env.pool, self.export.id).await?)
+    }
+
     /// What this stage's file is searched for by, and where that stands now.
     pub async fn search_now(&self) -> Result<(Search, Cursor), StageError> {
         export_files::searches::get(&self.env.pool, self.file()?.id).await?.ok_or(StageError::Lost)

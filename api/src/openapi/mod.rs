@@ -6,7 +6,7 @@ mod words;
 
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::OpenApi;
 
 pub use problems::{
@@ -14,13 +14,18 @@ pub use problems::{
 };
 pub use words::JobStatus;
 
-use crate::{problem, request, routes};
+use crate::{
+    access::Needs,
+    problem::{self, Kind},
+    request, routes,
+};
 
 const ABOUT: &str = "Takes exports of FHIR Groups in, tells how they are, and lets people act on them.\n\n\
     All bodies are JSON, whatever their Content-Type says. Times are RFC 3339, UTC. Every problem is `application/problem+json` (RFC 9457): \
     programs compare its `type`, people read its `detail`, which always says what to do next. Any operation may also answer 405 \
     (`/problems/method-not-allowed`) to a wrong method.\n\n\
-    Nobody is asked for a password: the API listens on loopback, unless its operator decided otherwise.";
+    Callers send `Authorization: Bearer` with a token, or come with the login of the web pages; `x-role` names the role that an operation \
+    needs (viewer, operator, admin). On loopback nobody is asked, unless the operator sets `API_AUTH=required`.";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -73,10 +78,30 @@ fn value() -> Value {
     let also = &mut document["paths"]["/api/bulk-data/jobs/{job_id}"]["get"];
     *also = status;
     also["operationId"] = "job".into();
+    secure(&mut document);
     for (name, schema) in request::schemas() {
         document["components"]["schemas"][name] = schema;
     }
     document
+}
+
+/// What each operation needs, from the table of the routes.
+fn secure(document: &mut Value) {
+    document["components"]["securitySchemes"] = json!({
+        "token": { "type": "http", "scheme": "bearer", "description": "A token of a program: `bulkhead_` and 43 characters. `bulkhead-api tokens add` makes one." },
+        "session": { "type": "apiKey", "in": "cookie", "name": "bulkhead_session",
+            "description": "The login of the web pages. A request that changes something brings the session's `X-CSRF-Token` too." },
+    });
+    let refusals = json!(problems::responses(&[Kind::Unauthenticated, Kind::Forbidden, Kind::CsrfToken, Kind::CrossOrigin]));
+    for route in routes::table() {
+        let operation = &mut document["paths"][route.path][route.method.as_str().to_ascii_lowercase()];
+        let Needs::Role(role) = route.needs else { continue };
+        operation["security"] = json!([{ "token": [] }, { "session": [] }]);
+        operation["x-role"] = json!(role);
+        for status in ["401", "403"] {
+            operation["responses"][status] = refusals[status].clone();
+        }
+    }
 }
 
 #[cfg(test)]

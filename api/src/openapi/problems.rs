@@ -37,6 +37,9 @@ const fn example(kind: Kind) -> &'static str {
         Kind::CrossOrigin => {
             "The request comes from a page of another origin (its Origin header says so). Call the API from a program, ..."
         }
+        Kind::Unauthenticated => "Say who you are: send `Authorization: Bearer bulkhead_...`. A token is made on the page Tokens, ...",
+        Kind::Forbidden => "This needs the role operator, and yours is viewer. Ask an admin for that role, or use a token that has it.",
+        Kind::CsrfToken => "The request came with a session's cookie and without its CSRF token: ... Reload the page and try again; ...",
         Kind::NotFound => "There is no job 019b0000-0000-7000-8000-000000000000; /api/bulk-data/jobs lists those there are.",
         Kind::MethodNotAllowed => "PUT is not offered here; the Allow header lists what is.",
         Kind::Conflict => "export 019b0000-0000-7000-8000-000000000000 is completed; only a failed export can be retried. ...",
@@ -50,7 +53,7 @@ const fn example(kind: Kind) -> &'static str {
 }
 
 /// One response for each status: the problems that have it.
-fn responses(kinds: &[Kind]) -> BTreeMap<String, RefOr<Response>> {
+pub(super) fn responses(kinds: &[Kind]) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
     for kind in kinds {
         by_status.entry(kind.facts().0.as_u16()).or_default().push(*kind);

@@ -22,7 +22,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    ApiState, headers,
+    ApiState,
+    access::Caller,
+    headers,
     openapi::{Always, BadSubmission, OneJob},
     problem::{Kind, Problem},
     request, submit,
@@ -73,11 +75,11 @@ pub struct Answer {
         (status = 202, description = "The check goes on; `status_url` tells how it stands.", body = Answer),
         BadSubmission, Always
     ))]
-pub async fn submit(State(state): State<Arc<ApiState>>, http: Request) -> Result<Response, Problem> {
+pub async fn submit(State(state): State<Arc<ApiState>>, caller: Caller, http: Request) -> Result<Response, Problem> {
     let head = http.headers().clone();
     let body = super::json_body(http).await?;
     let submission = request::kick_off(&body, &state.rules)?;
-    let id = submit::check(&state, &submission).await?;
+    let id = submit::check(&state, &caller.actor, &submission).await?;
     let answer = settled(&state, id, headers::wait(&head).unwrap_or_default()).await?;
     let status = if answer.finished_at.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, [(header::LOCATION, path(id))], Json(answer)).into_response())

@@ -9,6 +9,7 @@ use axum::{
 
 use crate::{
     ApiState,
+    access::Caller,
     answer::{self, Answer, DEFAULT_WAIT},
     headers,
     openapi::{Always, BadSubmission, Changes, JobDeleted, KeyReused},
@@ -27,10 +28,10 @@ use crate::{
     ),
     request_body(content = ref("#/components/schemas/KickOff"), content_type = "application/json", description = "At most 1 MiB. Unknown fields are refused by name."),
     responses((status = 200, description = "The job.", body = Answer), BadSubmission, JobDeleted, KeyReused, Changes, Always))]
-pub async fn submit(State(state): State<Arc<ApiState>>, http: Request) -> Result<Response, Problem> {
+pub async fn submit(State(state): State<Arc<ApiState>>, caller: Caller, http: Request) -> Result<Response, Problem> {
     let head = http.headers().clone();
     let body = super::json_body(http).await?;
     let submission = request::kick_off(&body, &state.rules)?;
-    let id = submit::submit(&state, &submission, headers::idempotency_key(&head)?).await?;
+    let id = submit::submit(&state, &caller.actor, &submission, headers::idempotency_key(&head)?).await?;
     answer::settled(&state, id, headers::wait(&head).unwrap_or(DEFAULT_WAIT)).await
 }

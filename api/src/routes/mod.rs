@@ -18,12 +18,13 @@ use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequest as _, MatchedPath, Request},
-    http::{HeaderValue, Response, StatusCode, header},
+    handler::Handler,
+    http::{HeaderValue, Method, Response, StatusCode, header},
     middleware,
     response::IntoResponse,
-    routing::{get, post},
+    routing::{self, MethodFilter, MethodRouter},
 };
-use bulkhead_shared::domain::outgoing::without_query;
+use bulkhead_shared::domain::{outgoing::without_query, role::Role};
 use serde_json::Value;
 use tower::ServiceBuilder;
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
@@ -31,7 +32,9 @@ use tracing::Span;
 use uuid::Uuid;
 
 use crate::{
-    ApiState, hosts,
+    ApiState,
+    access::{Door, Needs, Surface, admit},
+    hosts, pages,
     problem::{Kind, Problem},
     request,
 };
@@ -43,6 +46,75 @@ const SLOWEST_BODY: Duration = Duration::from_secs(30);
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
     let state = Arc::new(state);
+    with_surroundings(guarded(table(), &state, Surface::Api), &state).with_state(state)
+}
+
+/// The web pages, and beside them the API.
+pub fn pages_router(state: ApiState) -> Router {
+    let state = Arc::new(state);
+    with_surroundings(guarded(table(), &state, Surface::Pages).merge(pages::routes(&state)), &state)
+        .layer(middleware::from_fn_with_state(Arc::clone(&state), pages::page::troubles))
+        .with_state(state)
+}
+
+/// A route, and who may use it: there is none without.
+pub struct Route {
+    pub needs: Needs,
+    pub method: Method,
+    pub path: &'static str,
+    handler: MethodRouter<Arc<ApiState>>,
+}
+
+impl Route {
+    pub fn of<H, T>(needs: Needs, method: Method, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Arc<ApiState>>,
+        T: 'static,
+    {
+        let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
+        Self { needs, method, path, handler: routing::on(filter, handler) }
+    }
+}
+
+/// The API's routes. What each needs stands here and nowhere else: the description of the API is made from the same table.
+pub fn table() -> Vec<Route> {
+    const ANYBODY: Needs = Needs::Nothing;
+    const VIEWER: Needs = Needs::Role(Role::Viewer);
+    const OPERATOR: Needs = Needs::Role(Role::Operator);
+    vec![
+        Route::of(OPERATOR, Method::POST, "/api/bulk-data/kick-off", kick_off::submit),
+        Route::of(OPERATOR, Method::POST, "/api/bulk-data/check", check::submit),
+        Route::of(VIEWER, Method::GET, "/api/bulk-data/check/{check_id}", check::read),
+        Route::of(OPERATOR, Method::POST, "/api/bulk-data/resume", resume::resume),
+        Route::of(OPERATOR, Method::POST, "/api/bulk-data/retry", retry::many),
+        Route::of(VIEWER, Method::GET, "/api/bulk-data/status/{job_id}", status::read),
+        Route::of(VIEWER, Method::GET, "/api/bulk-data/jobs", jobs::list),
+        Route::of(VIEWER, Method::GET, "/api/bulk-data/jobs/{job_id}", status::read),
+        Route::of(OPERATOR, Method::DELETE, "/api/bulk-data/jobs/{job_id}", operations::delete),
+        Route::of(OPERATOR, Method::POST, "/api/bulk-data/jobs/{job_id}/retry", operations::retry),
+        Route::of(OPERATOR, Method::POST, "/api/bulk-data/jobs/{job_id}/cancel", operations::cancel),
+        Route::of(OPERATOR, Method::POST, "/api/bulk-data/jobs/{job_id}/accept", operations::accept),
+        Route::of(VIEWER, Method::GET, "/api/bulk-data/data", data::read),
+        Route::of(VIEWER, Method::GET, "/api/bulk-data/data/{chart}", data::one),
+        Route::of(VIEWER, Method::GET, "/openapi.json", docs::document),
+        Route::of(VIEWER, Method::GET, "/docs", docs::page),
+        Route::of(VIEWER, Method::GET, "/docs/{file}", docs::file),
+        Route::of(ANYBODY, Method::GET, "/.well-known/jwks.json", jwks::read),
+        Route::of(ANYBODY, Method::GET, "/health/live", health::live),
+        Route::of(ANYBODY, Method::GET, "/health/ready", health::ready),
+    ]
+}
+
+/// Each behind its door.
+pub fn guarded(routes: Vec<Route>, state: &Arc<ApiState>, surface: Surface) -> Router<Arc<ApiState>> {
+    routes.into_iter().fold(Router::new(), |router, route| {
+        let door = Door { state: Arc::clone(state), surface, needs: route.needs };
+        router.route(route.path, route.handler.route_layer(middleware::from_fn_with_state(door, admit)))
+    })
+}
+
+/// What is around every route.
+fn with_surroundings(routes: Router<Arc<ApiState>>, state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
     let around = ServiceBuilder::new()
         .layer(
             TraceLayer::new_for_http()
@@ -57,32 +129,9 @@ pub fn router(state: ApiState) -> Router {
         )
         .map_response(harden)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn_with_state(Arc::clone(&state), hosts::guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(state), hosts::guard))
         .layer(DefaultBodyLimit::max(LARGEST_BODY));
-    Router::new()
-        .route("/api/bulk-data/kick-off", post(kick_off::submit))
-        .route("/api/bulk-data/check", post(check::submit))
-        .route("/api/bulk-data/check/{check_id}", get(check::read))
-        .route("/api/bulk-data/resume", post(resume::resume))
-        .route("/api/bulk-data/retry", post(retry::many))
-        .route("/api/bulk-data/status/{job_id}", get(status::read))
-        .route("/api/bulk-data/jobs", get(jobs::list))
-        .route("/api/bulk-data/jobs/{job_id}", get(status::read).delete(operations::delete))
-        .route("/api/bulk-data/jobs/{job_id}/retry", post(operations::retry))
-        .route("/api/bulk-data/jobs/{job_id}/cancel", post(operations::cancel))
-        .route("/api/bulk-data/jobs/{job_id}/accept", post(operations::accept))
-        .route("/api/bulk-data/data", get(data::read))
-        .route("/api/bulk-data/data/{chart}", get(data::one))
-        .route("/openapi.json", get(docs::document))
-        .route("/docs", get(docs::page))
-        .route("/docs/{file}", get(docs::file))
-        .route("/.well-known/jwks.json", get(jwks::read))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(around)
-        .with_state(state)
+    routes.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(around)
 }
 
 /// Method and route, never the path as sent or its query.

@@ -10,14 +10,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bulkhead_shared::{
-    db::exports::{self, Operation},
-    domain::export::Purpose,
+    db::{
+        audit_log,
+        exports::{self, Operation},
+    },
+    domain::{audit::Act, export::Purpose},
 };
 use uuid::Uuid;
 
 use super::{being_deleted, job_id, no_such_job};
 use crate::{
     ApiState,
+    access::Caller,
     answer::Answer,
     openapi::{Always, Changes, NotInThisState, OneJob},
     problem::{Kind, Problem},
@@ -31,32 +35,32 @@ const TRIES: usize = 4;
 /// Where its server has forgotten it, it starts over.
 #[utoipa::path(post, path = "/api/bulk-data/jobs/{job_id}/retry", operation_id = "retry", tag = "operations", params(("job_id" = Uuid, Path)),
     responses((status = 200, description = "It goes on.", body = Answer), OneJob, NotInThisState, Changes, Always))]
-pub async fn retry(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
-    operate(&state, Operation::Retry, &id).await
+pub async fn retry(state: State<Arc<ApiState>>, caller: Caller, id: Path<String>) -> Result<Response, Problem> {
+    operate(&state, &caller, Operation::Retry, &id).await
 }
 
 /// Cancel an export: its server is told, its files are cleaned up, its rows stay.
 #[utoipa::path(post, path = "/api/bulk-data/jobs/{job_id}/cancel", operation_id = "cancel", tag = "operations", params(("job_id" = Uuid, Path)),
     responses((status = 200, description = "It is cancelled.", body = Answer), OneJob, NotInThisState, Changes, Always))]
-pub async fn cancel(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
-    operate(&state, Operation::Cancel, &id).await
+pub async fn cancel(state: State<Arc<ApiState>>, caller: Caller, id: Path<String>) -> Result<Response, Problem> {
+    operate(&state, &caller, Operation::Cancel, &id).await
 }
 
 /// Accept the gaps of an export that failed as `incomplete`: it becomes `completed`, its findings stay.
 #[utoipa::path(post, path = "/api/bulk-data/jobs/{job_id}/accept", operation_id = "accept", tag = "operations", params(("job_id" = Uuid, Path)),
     responses((status = 200, description = "Its gaps are accepted.", body = Answer), OneJob, NotInThisState, Changes, Always))]
-pub async fn accept(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
-    operate(&state, Operation::Accept, &id).await
+pub async fn accept(state: State<Arc<ApiState>>, caller: Caller, id: Path<String>) -> Result<Response, Problem> {
+    operate(&state, &caller, Operation::Accept, &id).await
 }
 
 /// Delete an export, its rows and its files. One that runs is cancelled first.
 #[utoipa::path(delete, path = "/api/bulk-data/jobs/{job_id}", operation_id = "delete", tag = "operations", params(("job_id" = Uuid, Path)),
     responses((status = 202, description = "It is being deleted.", body = Answer), OneJob, Changes, Always))]
-pub async fn delete(state: State<Arc<ApiState>>, id: Path<String>) -> Result<Response, Problem> {
-    operate(&state, Operation::Delete, &id).await
+pub async fn delete(state: State<Arc<ApiState>>, caller: Caller, id: Path<String>) -> Result<Response, Problem> {
+    operate(&state, &caller, Operation::Delete, &id).await
 }
 
-async fn operate(state: &ApiState, operation: Operation, id: &str) -> Result<Response, Problem> {
+async fn operate(state: &ApiState, caller: &Caller, operation: Operation, id: &str) -> Result<Response, Problem> {
     let id = job_id(id)?;
     if operation != Operation::Delete {
         let export =
@@ -65,7 +69,7 @@ async fn operate(state: &ApiState, operation: Operation, id: &str) -> Result<Res
             return Err(being_deleted(id));
         }
     }
-    run(state, operation, id).await?;
+    run(state, caller, operation, id).await?;
     // Gone already: a worker was quick to delete it.
     let Some(export) = exports::get(&state.pool, id).await? else { return Err(no_such_job(id)) };
     let mut answer = Answer::from(export);
@@ -76,11 +80,11 @@ async fn operate(state: &ApiState, operation: Operation, id: &str) -> Result<Res
     Ok(Json(answer).into_response())
 }
 
-async fn run(state: &ApiState, operation: Operation, id: Uuid) -> Result<(), Problem> {
+async fn run(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> Result<(), Problem> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let Err(error) = exports::operate(&state.pool, operation, id).await else { return Ok(()) };
+        let Err(error) = attempt(state, caller, operation, id).await else { return Ok(()) };
         let Some(refusal) = error.as_database_error() else { return Err(error.into()) };
         match refusal.code().as_deref() {
             Some("40P01" | "40001") if tries < TRIES => {}
@@ -92,4 +96,18 @@ async fn run(state: &ApiState, operation: Operation, id: Uuid) -> Result<(), Pro
             _ => return Err(error.into()),
         }
     }
+}
+
+/// The operation and its line in the audit log, together.
+async fn attempt(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> sqlx::Result<()> {
+    let act = match operation {
+        Operation::Retry => Act::ExportRetried,
+        Operation::Cancel => Act::ExportCancelled,
+        Operation::Accept => Act::ExportAccepted,
+        Operation::Delete => Act::ExportDeleted,
+    };
+    let mut tx = state.pool.begin().await?;
+    exports::operate(&mut *tx, operation, id).await?;
+    audit_log::insert_exports(&mut *tx, &caller.actor, act, &[id]).await?;
+    tx.commit().await
 }

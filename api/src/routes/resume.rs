@@ -9,6 +9,7 @@ use axum::{
 
 use crate::{
     ApiState,
+    access::Caller,
     answer::{self, Answer, DEFAULT_WAIT},
     headers,
     openapi::{Always, BadSubmission, Changes, JobDeleted, KeyReused},
@@ -26,10 +27,10 @@ use crate::{
     ),
     request_body(content = ref("#/components/schemas/Resume"), content_type = "application/json"),
     responses((status = 200, description = "The job.", body = Answer), BadSubmission, JobDeleted, KeyReused, Changes, Always))]
-pub async fn resume(State(state): State<Arc<ApiState>>, http: Request) -> Result<Response, Problem> {
+pub async fn resume(State(state): State<Arc<ApiState>>, caller: Caller, http: Request) -> Result<Response, Problem> {
     let head = http.headers().clone();
     let body = super::json_body(http).await?;
     let submission = request::resume(&body, &state.rules)?;
-    let id = submit::submit(&state, &submission, headers::idempotency_key(&head)?).await?;
+    let id = submit::submit(&state, &caller.actor, &submission, headers::idempotency_key(&head)?).await?;
     answer::settled(&state, id, headers::wait(&head).unwrap_or(DEFAULT_WAIT)).await
 }

@@ -8,8 +8,11 @@ use axum::{
     extract::{Request, State},
 };
 use bulkhead_shared::{
-    db::exports::{self, FailedFilter, Matched},
-    domain::failure::Reason,
+    db::{
+        audit_log,
+        exports::{self, FailedFilter, Matched},
+    },
+    domain::{audit::Act, failure::Reason},
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -19,6 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     ApiState,
+    access::Caller,
     openapi::{Always, BadBody, Changes},
     problem::Problem,
     request,
@@ -92,10 +96,10 @@ struct Refused {
 #[utoipa::path(post, path = "/api/bulk-data/retry", operation_id = "retry_many", tag = "operations",
     request_body(content = ref("#/components/schemas/RetryMany"), content_type = "application/json"),
     responses((status = 200, description = "How many, which, and which not.", body = Retried), BadBody, Changes, Always))]
-pub async fn many(State(state): State<Arc<ApiState>>, http: Request) -> Result<Json<Retried>, Problem> {
+pub async fn many(State(state): State<Arc<ApiState>>, caller: Caller, http: Request) -> Result<Json<Retried>, Problem> {
     let body = super::json_body(http).await?;
     let request::Retry { filter, dry_run } = request::retry(&body)?;
-    let answer = if dry_run { count(&state, &filter).await? } else { retry(&state, &filter).await? };
+    let answer = if dry_run { count(&state, &filter).await? } else { retry(&state, &caller, &filter).await? };
     Ok(Json(answer))
 }
 
@@ -109,12 +113,12 @@ async fn count(state: &ApiState, filter: &FailedFilter) -> Result<Retried, Probl
     Ok(Retried { matched, retried: would, not_retried: matched - would, ..answer })
 }
 
-async fn retry(state: &ApiState, filter: &FailedFilter) -> Result<Retried, Problem> {
+async fn retry(state: &ApiState, caller: &Caller, filter: &FailedFilter) -> Result<Retried, Problem> {
     let began = Instant::now();
     let mut answer = Retried::default();
     let mut below = None;
     loop {
-        let batch = match batch(state, filter, below).await {
+        let batch = match batch(state, caller, filter, below).await {
             Ok(batch) => batch,
             // What was retried is committed, and must be told.
             Err(error) if answer.matched > 0 => {
@@ -141,15 +145,35 @@ async fn retry(state: &ApiState, filter: &FailedFilter) -> Result<Retried, Probl
     }
 }
 
-async fn batch(state: &ApiState, filter: &FailedFilter, below: Option<(DateTime<Utc>, Uuid)>) -> sqlx::Result<Vec<Matched>> {
+async fn batch(
+    state: &ApiState,
+    caller: &Caller,
+    filter: &FailedFilter,
+    below: Option<(DateTime<Utc>, Uuid)>,
+) -> sqlx::Result<Vec<Matched>> {
     let mut tries = 0;
     loop {
         tries += 1;
-        match exports::retry_some(&state.pool, filter, below, BATCH).await {
+        match attempt(state, caller, filter, below).await {
             Err(error) if tries < TRIES && is_race(&error) => {}
             done => return done,
         }
     }
+}
+
+/// A batch and its lines in the audit log, together.
+async fn attempt(
+    state: &ApiState,
+    caller: &Caller,
+    filter: &FailedFilter,
+    below: Option<(DateTime<Utc>, Uuid)>,
+) -> sqlx::Result<Vec<Matched>> {
+    let mut tx = state.pool.begin().await?;
+    let matched = exports::retry_some(&mut *tx, filter, below, BATCH).await?;
+    let retried: Vec<Uuid> = matched.iter().filter(|one| one.why_not.is_none()).map(|one| one.id).collect();
+    audit_log::insert_exports(&mut *tx, &caller.actor, Act::ExportRetried, &retried).await?;
+    tx.commit().await?;
+    Ok(matched)
 }
 
 fn is_race(error: &sqlx::Error) -> bool {

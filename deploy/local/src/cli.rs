@@ -16,7 +16,7 @@ use crate::{check, client::Client, demo, export, show, stack};
 /// Exports FHIR Groups from Bulk Data servers into Postgres, and never loses its place.
 ///
 /// Without a command: the demo. Everything runs on this machine: an embedded Postgres, the HTTP API on 8001 and 8002,
-/// two worker processes.
+/// the web pages on 3000, two worker processes.
 #[derive(Debug, Parser)]
 #[command(name = "bulkhead", version)]
 pub struct Cli {
@@ -41,6 +41,9 @@ pub struct Machine {
     /// Addresses of the HTTP API; commands ask the first
     #[arg(long, env = "API_LISTEN", default_value = "127.0.0.1:8001,127.0.0.1:8002", value_delimiter = ',', global = true)]
     pub api_listen: Vec<SocketAddr>,
+    /// Addresses of the web pages
+    #[arg(long, env = "PAGES_LISTEN", default_value = "127.0.0.1:3000", value_delimiter = ',', global = true)]
+    pub pages_listen: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -46,7 +46,7 @@ pub async fn run(machine: &Machine, exit: bool, sandbox_port: u16) -> anyhow::Re
     };
     if !exit {
         println!();
-        stack::print_addresses(machine, &stack);
+        stack::print_addresses(machine, &stack).await?;
         stack::until_interrupted().await?;
         println!("stopping");
     }

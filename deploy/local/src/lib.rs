@@ -7,6 +7,7 @@ mod client;
 pub mod data_dir;
 pub mod demo;
 pub mod export;
+mod first_admin;
 pub mod postgres;
 pub mod progress;
 pub mod show;

@@ -14,6 +14,7 @@ use crate::{
     cli::Machine,
     client::Client,
     data_dir::DataDir,
+    first_admin,
     postgres::{Options, Postgres},
 };
 
@@ -32,7 +33,7 @@ impl Stack {
     /// Starts it all and waits until the API answers.
     pub async fn start(machine: &Machine) -> anyhow::Result<Self> {
         let listen = machine.api_listen.first().context("API_LISTEN names no address")?;
-        for address in &machine.api_listen {
+        for address in machine.api_listen.iter().chain(&machine.pages_listen) {
             port_is_free(*address).await?;
         }
         let data = DataDir::open(machine.data_dir.as_deref(), machine.database_url.is_none())?;
@@ -56,7 +57,8 @@ impl Stack {
             ("DATABASE_URL".to_owned(), self.database_url.clone()),
             ("BULKHEAD_SECRET_KEY_FILE".to_owned(), self.data.secret_key()?.display().to_string()),
             ("BULK_DATA_DIR".to_owned(), self.data.blobs().display().to_string()),
-            ("API_LISTEN".to_owned(), machine.api_listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+            ("API_LISTEN".to_owned(), comma_separated(&machine.api_listen)),
+            ("PAGES_LISTEN".to_owned(), comma_separated(&machine.pages_listen)),
         ];
         let api_log = self.log("api");
         self.add("the API", vec!["api-process".to_owned()], &settings, api_log.clone())?;
@@ -121,15 +123,21 @@ impl Stack {
     }
 }
 
+fn comma_separated(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
 /// A clear word now instead of a child that cannot start.
 async fn port_is_free(address: SocketAddr) -> anyhow::Result<()> {
     match TcpListener::bind(address).await {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => bail!(
-            "port {} is in use; if another Bulkhead runs, stop it, else pass other addresses with --api-listen (or --sandbox-port)",
+            "port {} is in use; if another Bulkhead runs, stop it, else pass other addresses with --api-listen, --pages-listen or --sandbox-port",
             address.port()
         ),
-        Err(error) => Err(error).with_context(|| format!("cannot listen on {address}; pass other addresses with --api-listen")),
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot listen on {address}; pass other addresses with --api-listen or --pages-listen"))
+        }
     }
 }
 
@@ -151,7 +159,7 @@ pub async fn up(machine: &Machine, sandbox: bool, sandbox_port: u16) -> anyhow::
         let address = stack.add_sandbox(sandbox_port).await?;
         println!("FHIR server of the demo   http://{address}/fhir (made-up patients, not for production)");
     }
-    print_addresses(machine, &stack);
+    print_addresses(machine, &stack).await?;
     until_interrupted().await?;
     println!("stopping");
     stack.stop().await?;
@@ -159,11 +167,19 @@ pub async fn up(machine: &Machine, sandbox: bool, sandbox_port: u16) -> anyhow::
 }
 
 /// Where everything is.
-pub fn print_addresses(machine: &Machine, stack: &Stack) {
+pub async fn print_addresses(machine: &Machine, stack: &Stack) -> anyhow::Result<()> {
+    for address in &machine.pages_listen {
+        println!("web pages                 http://{address}/");
+    }
+    let shown = if machine.database_url.is_some() { "$DATABASE_URL".to_owned() } else { format!("'{}'", stack.database_url) };
+    for line in first_admin::lines(&stack.database_url, &shown).await? {
+        println!("{line}");
+    }
     for address in &machine.api_listen {
         println!("HTTP API                  http://{address}/api/bulk-data/jobs");
     }
     println!("psql                      {}", stack.psql());
     println!("data, downloads, logs     {}", stack.data.root().display());
     println!("Ctrl-C stops everything; what is under way goes on at the next start.");
+    Ok(())
 }

@@ -52,6 +52,7 @@ fn bulkhead(folder: &Folder, port: u16, arguments: &[&str]) -> Command {
         .arg(folder.0.join("data"))
         .arg("--api-listen")
         .arg(format!("127.0.0.1:{port}"))
+        .args(["--pages-listen", "127.0.0.1:0"])
         .args(arguments)
         .env_remove("DATABASE_URL")
         .stdin(Stdio::null());

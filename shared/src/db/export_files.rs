@@ -17,7 +17,7 @@ pub async fn add(db: &mut PgConnection, export_id: Uuid, manifest_url: &str, fil
     let counts: Vec<Option<i64>> = files.iter().map(|f| f.count).collect();
     let tokens: Vec<Option<bool>> = files.iter().map(|f| f.requires_token).collect();
     let rows = sqlx::query!(
-        r#"WITH known AS (SELECT count(*)::int AS n FROM bulkhead.export_files WHERE export_id = $1),
+        r#"WITH known AS (SELECT coalesce(max(n), 0) AS n FROM bulkhead.export_files WHERE export_id = $1),
                 named AS (
                     -- Another file of an earlier page has this key: then it names neither. On the same page it is the same file, freshly signed.
                     SELECT l.url, l.kind, l.resource_type, l.expected_count, l.requires_token, l.place,

@@ -22,7 +22,7 @@ pub use kick_off::{
 };
 pub use list::{Filter, Listed, page};
 pub use retry::{FailedFilter, Matched, retry_some, would_retry};
-pub use searched::{set_searched, step_to_searches};
+pub use searched::{forget_lists, set_searched, step_to_searches};
 
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {

@@ -1,6 +1,8 @@
 //! The tables: one table, one file. All SQL is here, in `queue`, or next to the COPY in the worker.
 
 pub mod access_tokens;
+pub mod api_tokens;
+pub mod audit_log;
 pub mod cool_downs;
 pub mod deletions;
 pub mod export_events;
@@ -8,12 +10,15 @@ pub mod export_files;
 pub mod exports;
 pub mod fhir;
 pub mod file_parts;
+pub mod login_limits;
 pub mod orphan_exports;
 pub mod rejected_lines;
+pub mod sessions;
 pub mod signing_keys;
 pub mod sources;
 pub mod stages;
 pub mod summaries;
+pub mod users;
 pub mod workers;
 
 use std::time::Duration;

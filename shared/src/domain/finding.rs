@@ -34,8 +34,12 @@ words! {
         SearchedInstead = "searched_instead",
         /// Nothing of a type was read: the server cannot search it.
         TypeNotSearched = "type_not_searched",
-        /// A parameter of the export means nothing to a search.
+        /// A parameter that a search could not apply: it means nothing to it, or the server left it out.
         FilterNotApplied = "filter_not_applied",
+        /// The server answers a search for several patients for one of them.
+        ListNotApplied = "list_not_applied",
+        /// The server does not say how much there is: nothing confirms that all came.
+        Unconfirmed = "unconfirmed",
         /// Members of the Group that were not found, or are no patients of this server.
         MembersLeftOut = "members_left_out",
         /// Pages of a search have entries without a resource.

@@ -1,5 +1,6 @@
 //! What Bulkhead talks about. No SQL, no HTTP, no clock.
 
+pub mod audit;
 pub mod check;
 pub mod export;
 pub mod failure;
@@ -9,6 +10,7 @@ pub mod manifest;
 pub mod outgoing;
 pub mod private_key;
 pub mod resource;
+pub mod role;
 pub mod scope;
 pub mod search;
 pub mod source;

@@ -65,6 +65,25 @@ impl Search {
         self.patients.as_ref().map(|patients| patients.ids.len()).filter(|all| *all > 1).map(|all| all.div_ceil(2))
     }
 
+    /// Words of a server without the ids of these patients: servers quote the question that they refuse.
+    #[must_use]
+    pub fn redacted(&self, words: &str) -> String {
+        let Some(patients) = &self.patients else { return words.to_owned() };
+        let of_an_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        let mut text = String::with_capacity(words.len());
+        let mut rest = words;
+        while let Some(start) = rest.find(of_an_id) {
+            let len = rest[start..].find(|c| !of_an_id(c)).unwrap_or(rest.len() - start);
+            let (before, word) = (&rest[..start], &rest[start..start + len]);
+            text.push_str(before);
+            // The full stop may be the sentence's.
+            let named = |id: &String| id == word || id == word.trim_end_matches('.');
+            text.push_str(if patients.ids.iter().any(named) { "…" } else { word });
+            rest = &rest[start + len..];
+        }
+        text + rest
+    }
+
     /// Every patient is asked for by id and nothing is filtered: whoever does not come is not there.
     #[must_use]
     pub fn asked_by_id(&self) -> Option<i64> {
@@ -83,9 +102,25 @@ pub struct Cursor {
     pub at_end: bool,
     /// Number of the first part that is not stored by this reading: there may be more of an earlier one.
     pub part: i32,
-    /// How often the server forgot its pages in the middle.
+    /// How often the server forgot its pages in the middle, without a new part in between.
     pub forgotten: i32,
+    /// How it is asked.
+    pub manner: Manner,
     pub seen: Seen,
+}
+
+/// How a server is asked: each is tried when the one before is refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Manner {
+    /// In an order that does not change and with an exact total; what the server does not know it is to refuse (FHIR R4, "Search",
+    /// "Handling Errors").
+    #[default]
+    Exact,
+    /// Not in any order.
+    Strict,
+    /// The server may leave out what it does not know.
+    Lenient,
 }
 
 /// What the pages before the cursor held.
@@ -93,10 +128,26 @@ pub struct Cursor {
 #[serde(default)]
 pub struct Seen {
     pub pages: i64,
-    /// `Bundle.total` of the first page.
+    /// `Bundle.total` of the first page that says one.
+    pub first_total: Option<i64>,
+    /// Of the last one that does.
     pub total: Option<i64>,
+    /// A total was not the number of matches on its page: it is of the whole search.
+    pub total_is_of_all: bool,
     /// Resources that match.
     pub matches: i64,
+    /// Of them those that an earlier page had too: the pages shift.
+    pub repeated: i64,
+    /// Of them those of patients who were not asked for.
+    pub strangers: i64,
+    /// Of them those that are older or newer than `_lastUpdated` allows.
+    pub out_of_time: i64,
+    /// Parameters that the server does not name among those it applied.
+    pub not_applied: Vec<String>,
+    /// The one patient whom all matches are of.
+    pub owner: Option<String>,
+    /// They are of several.
+    pub owners: bool,
     /// Resources that the server added.
     pub included: i64,
     /// Entries that say they match, and hold no resource.
@@ -130,10 +181,31 @@ impl Seen {
         }
     }
 
-    /// The lines that there should be, where the server said so.
+    /// A match of this patient.
+    pub fn met(&mut self, owner: &str) {
+        match &self.owner {
+            Some(known) => self.owners |= known != owner,
+            None => self.owner = Some(owner.to_owned()),
+        }
+    }
+
+    /// What the server says the search finds. Some say on each page how many are on it.
+    #[must_use]
+    pub fn announced(&self) -> Option<i64> {
+        self.total.filter(|_| self.pages <= 1 || self.total_is_of_all)
+    }
+
+    /// The lines that there should be, where the server said so. What came twice took the place of something else.
     #[must_use]
     pub fn expected(&self) -> Option<i64> {
-        self.total.map(|total| total + self.included)
+        self.announced().map(|total| total + self.included + self.repeated)
+    }
+
+    /// Something changed while the pages were read: another reading may find what this one missed.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        let changed = self.announced().is_some() && self.first_total != self.total;
+        changed || self.repeated > 0 || self.announced().is_some_and(|total| total != self.matches - self.repeated)
     }
 }
 

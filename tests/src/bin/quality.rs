@@ -80,7 +80,7 @@ fn demo_seconds(bulkhead: &PathBuf) -> anyhow::Result<f64> {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::Builder::new().prefix("bulkhead-quality-").permissions(std::fs::Permissions::from_mode(0o755)).tempdir()?;
     let output = Command::new(bulkhead)
-        .args(["--api-listen", "127.0.0.1:18001", "--data-dir"])
+        .args(["--api-listen", "127.0.0.1:18001", "--pages-listen", "127.0.0.1:0", "--data-dir"])
         .arg(folder.path().join("data"))
         .args(["demo", "--exit", "--sandbox-port", "18090"])
         .output()?;

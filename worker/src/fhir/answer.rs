@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_shared::{
-    domain::{failure::Reason, outgoing::without_query},
+    domain::{failure::Reason, outgoing::without_query, search::Search},
     queue::{StageError, Trouble},
 };
 use reqwest::Response;
@@ -30,6 +30,16 @@ impl Refusal {
         let place = without_query(answer.url().as_str());
         let body = http.body(answer, SMALL_BODY).await?;
         Ok(Self { status, outcome: OperationOutcome::read(&body), retry_after, place })
+    }
+
+    /// Without the patients who were asked for: the words and the place go to people and logs.
+    #[must_use]
+    pub fn without(mut self, search: &Search) -> Self {
+        self.place = search.redacted(&self.place);
+        if let Some(outcome) = &mut self.outcome {
+            outcome.change_words(|words| search.redacted(words));
+        }
+        self
     }
 
     /// The server's words, or its status.

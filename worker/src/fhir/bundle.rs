@@ -1,6 +1,7 @@
 //! A page of search results (FHIR R4, "Bundle", type `searchset`), read with tolerance. Resources stay the bytes they came as.
 
-use bulkhead_shared::domain::search::Seen;
+use bulkhead_shared::domain::search::{Search, Seen};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use url::Url;
@@ -28,6 +29,21 @@ pub struct Page {
     /// A resource of another type than the one searched for is among them.
     pub mixed: bool,
     pub next: Option<Url>,
+    /// `Bundle.total`, if it is exact.
+    pub total: Option<i64>,
+    /// The names of the parameters in the link to itself.
+    pub applied: Vec<String>,
+    /// What is known of each resource that matches.
+    pub matches: Vec<Match>,
+}
+
+/// A resource that matches.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    pub id: Option<String>,
+    /// The patients it names as its own; a Patient names itself.
+    pub owners: Vec<String>,
+    pub last_updated: Option<DateTime<Utc>>,
 }
 
 #[derive(Deserialize)]
@@ -72,7 +88,7 @@ struct Kind {
 
 impl Page {
     /// Reads a page that came from this URL, and counts what it holds in `seen`.
-    pub fn read(body: &[u8], from: &Url, resource_type: &str, seen: &mut Seen) -> Result<Self, Unreadable> {
+    pub fn read(body: &[u8], from: &Url, search: &Search, seen: &mut Seen) -> Result<Self, Unreadable> {
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         let bundle: Bundle<'_> =
             serde_json::from_slice(body).map_err(|error| Unreadable::Json { line: error.line(), column: error.column() })?;
@@ -86,20 +102,29 @@ impl Page {
             Some(next) => Some(from.join(next).map_err(|_| Unreadable::Next)?),
             None => None,
         };
-        if seen.pages == 0 {
-            // Who is asked for an estimate says so in the link to itself; we do not ask, a server may choose to.
-            let estimated = link("self").is_some_and(|link| link.contains("_total=estimate"));
-            seen.total = number(&bundle.total).filter(|_| !estimated);
-        }
+        let itself = link("self").and_then(|link| from.join(link.trim()).ok());
+        let applied: Vec<(String, String)> = itself.map(|link| link.query_pairs().into_owned().collect()).unwrap_or_default();
+        // Who is asked for an estimate says so in the link to itself; we do not ask, a server may choose to.
+        let estimated = applied.iter().any(|(name, value)| name == "_total" && value == "estimate");
         seen.pages += 1;
-        let mut page = Self { lines: Vec::with_capacity(body.len()), count: 0, mixed: false, next };
+        let mut page = Self {
+            lines: Vec::with_capacity(body.len()),
+            count: 0,
+            mixed: false,
+            next,
+            total: number(&bundle.total).filter(|_| !estimated),
+            // `patient:Patient`, `subject.identifier`
+            applied: applied.into_iter().map(|(name, _)| name.split([':', '.']).next().unwrap_or_default().to_owned()).collect(),
+            matches: Vec::new(),
+        };
         for entry in bundle.entry.into_iter().flatten().flatten() {
-            page.take(&entry, resource_type, seen);
+            page.take(&entry, search, seen);
         }
         Ok(page)
     }
 
-    fn take(&mut self, entry: &Entry<'_>, searched: &str, seen: &mut Seen) {
+    fn take(&mut self, entry: &Entry<'_>, search: &Search, seen: &mut Seen) {
+        let searched = search.resource_type.as_str();
         let mode = entry.search.as_ref().and_then(|search| search.mode.as_deref());
         let Some(resource) = entry.resource.map(RawValue::get).filter(|text| *text != "null") else {
             if mode == Some("match") {
@@ -112,7 +137,7 @@ impl Page {
         let kind = serde_json::from_str::<Kind>(resource).ok().and_then(|kind| kind.resource_type);
         if mode == Some("outcome") || (kind.as_deref() == Some("OperationOutcome") && searched != "OperationOutcome") {
             for issue in OperationOutcome::read(resource.as_bytes()).unwrap_or_default().issue {
-                seen.said(severity(&issue.severity), issue.text());
+                seen.said(severity(&issue.severity), search.redacted(&issue.text()));
             }
             return;
         }
@@ -123,6 +148,7 @@ impl Page {
             seen.included += 1;
         } else {
             seen.matches += 1;
+            self.matches.push(Match::read(resource));
         }
         self.mixed |= included && other;
         self.count += 1;
@@ -130,6 +156,28 @@ impl Page {
         self.lines.extend(resource.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         self.lines.push(b'\n');
     }
+}
+
+impl Match {
+    fn read(resource: &str) -> Self {
+        let Ok(resource) = serde_json::from_str::<Value>(resource) else { return Self::default() };
+        let id = resource["id"].as_str().map(str::to_owned);
+        let owners = if resource["resourceType"] == "Patient" {
+            id.iter().cloned().collect()
+        } else {
+            let field = ["patient", "subject", "beneficiary"].into_iter().map(|name| &resource[name]).find(|value| !value.is_null());
+            let one_or_more = field.into_iter().flat_map(|value| value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice));
+            one_or_more.filter_map(|reference| patient(reference["reference"].as_str()?)).collect()
+        };
+        let time = resource["meta"]["lastUpdated"].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        Self { id, owners, last_updated: time.map(|time| time.to_utc()) }
+    }
+}
+
+/// The id in a reference to a Patient.
+fn patient(reference: &str) -> Option<String> {
+    let mut steps = reference.split('/').skip_while(|step| *step != "Patient").skip(1);
+    steps.next().filter(|id| !id.is_empty()).map(str::to_owned)
 }
 
 fn number(value: &Value) -> Option<i64> {
@@ -149,8 +197,12 @@ mod tests {
 
     fn read(body: &str) -> (Page, Seen) {
         let mut seen = Seen::default();
-        let page = Page::read(body.as_bytes(), &from(), "Observation", &mut seen).unwrap();
+        let page = Page::read(body.as_bytes(), &from(), &search("Observation"), &mut seen).unwrap();
         (page, seen)
+    }
+
+    fn search(kind: &str) -> Search {
+        Search { resource_type: kind.to_owned(), patients: None, query: Vec::new() }
     }
 
     fn from() -> Url {
@@ -182,8 +234,7 @@ mod tests {
         assert_eq!((page.count, page.mixed), (3, true));
         let wrong = r#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Basic","id":"1"},"search":{"mode":"match"}}]}"#;
         assert_eq!((read(wrong).0.mixed, read(wrong).1.matches), (false, 1), "its load refuses it");
-        assert_eq!((seen.total, seen.matches, seen.included, seen.empty_matches, seen.empty), (Some(3), 1, 2, 1, 2));
-        assert_eq!(seen.expected(), Some(5));
+        assert_eq!((page.total, seen.matches, seen.included, seen.empty_matches, seen.empty), (Some(3), 1, 2, 1, 2));
         let said: Vec<_> = seen.outcomes.iter().map(|said| (said.severity.as_str(), said.text.as_str())).collect();
         assert_eq!(said, [("warning", "slow"), ("error", "processing")]);
     }
@@ -196,8 +247,8 @@ mod tests {
             r#"{"resourceType":"Bundle","entry":[],"link":[null,{},{"relation":"next"},{"relation":"next","url":" "}],"total":"x"}"#,
             "\u{FEFF}{\"resourceType\":\"Bundle\",\"total\":-1}",
         ] {
-            let (page, seen) = read(body);
-            assert_eq!((page.count, page.next.is_none(), seen.total), (0, true, None), "{body}");
+            let (page, _) = read(body);
+            assert_eq!((page.count, page.next.is_none(), page.total), (0, true, None), "{body}");
         }
     }
 
@@ -215,15 +266,29 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_page_says_the_total_and_an_estimate_does_not_count() {
+    fn an_estimate_does_not_count() {
+        let (page, _) = read(r#"{"resourceType":"Bundle","total":9,"link":[{"relation":"self","url":"https://x/O?_total=estimate"}]}"#);
+        assert_eq!(page.total, None);
+    }
+
+    #[test]
+    fn whose_and_how_old_a_match_is_and_what_the_server_applied() {
+        let (page, _) = read(
+            r#"{"resourceType":"Bundle","link":[{"relation":"self","url":"Observation?patient:Patient=a&_lastUpdated=ge2024&_count=5"}],"entry":[
+                {"resource":{"resourceType":"Observation","id":"1","subject":{"reference":"Patient/a"},"meta":{"lastUpdated":"2024-05-01T12:00:00+02:00"}}},
+                {"resource":{"resourceType":"Observation","id":"2","subject":{"reference":"https://h/r4/Patient/b/_history/1"}}},
+                {"resource":{"resourceType":"Observation","subject":{"reference":"Group/g"}}},
+                {"resource":{"resourceType":"Observation","subject":[{"reference":"Patient/a"},{"display":"Jane"},{"reference":"Patient/"}]}},
+                {"resource":{"resourceType":"Observation","subject":7,"meta":"x","id":8}}]}"#,
+        );
+        assert_eq!(page.applied, ["patient", "_lastUpdated", "_count"]);
+        let owners: Vec<_> = page.matches.iter().map(|found| found.owners.join(",")).collect();
+        assert_eq!(owners, ["a", "b", "", "a", ""]);
+        assert_eq!(page.matches[0].last_updated, "2024-05-01T10:00:00Z".parse().ok());
+        assert_eq!(page.matches[4], Match::default());
         let mut seen = Seen::default();
-        for total in [7, 5] {
-            let body = format!(r#"{{"resourceType":"Bundle","total":{total}}}"#);
-            Page::read(body.as_bytes(), &from(), "Observation", &mut seen).unwrap();
-        }
-        assert_eq!((seen.total, seen.pages), (Some(7), 2));
-        let (_, seen) = read(r#"{"resourceType":"Bundle","total":9,"link":[{"relation":"self","url":"https://x/O?_total=estimate"}]}"#);
-        assert_eq!(seen.total, None);
+        let patient = br#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient","id":"p"}}]}"#;
+        assert_eq!(Page::read(patient, &from(), &search("Patient"), &mut seen).unwrap().matches[0].owners, ["p"]);
     }
 
     #[test]
@@ -236,7 +301,7 @@ mod tests {
             r#"{"resourceType":"Bundle","entry":"Jane"}"#,
             r#"{"resourceType":"Bundle","entry":["#,
         ] {
-            let error = Page::read(body.as_bytes(), &from(), "Observation", &mut Seen::default()).unwrap_err().to_string();
+            let error = Page::read(body.as_bytes(), &from(), &search("Observation"), &mut Seen::default()).unwrap_err().to_string();
             assert!(!error.contains("Jane"), "{error}");
         }
     }
@@ -247,7 +312,7 @@ mod tests {
             {"resource":{"resourceType":"Observation","id":"1","t":"\u00e9\ud83d\ude00"},"search":{"mode":"match"}},{"resource":{"resourceType":"OperationOutcome","issue":[{}]}}]}"#.as_bytes();
         let mut cases = 0;
         let mut try_it = |body: &[u8]| {
-            if let Ok(page) = Page::read(body, &from(), "Observation", &mut Seen::default()) {
+            if let Ok(page) = Page::read(body, &from(), &search("Observation"), &mut Seen::default()) {
                 let lines = page.lines.split_inclusive(|byte| *byte == b'\n').count();
                 assert_eq!(i64::try_from(lines).unwrap(), page.count, "a resource is a line");
             }
@@ -296,7 +361,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Page::read(&bytes, &from(), "Observation", &mut Seen::default());
+            let _ = Page::read(&bytes, &from(), &search("Observation"), &mut Seen::default());
         }
 
         #[test]
@@ -308,7 +373,7 @@ mod tests {
             let link = next.map_or_else(|| "null".to_owned(), |url| serde_json::json!([{"relation": "next", "url": url}]).to_string());
             let body = format!(r#"{{"resourceType":"Bundle","link":{link},"entry":[{}]}}"#, entries.join(","));
             let mut seen = Seen::default();
-            let Ok(page) = Page::read(body.as_bytes(), &from(), "Observation", &mut seen) else { return Ok(()) };
+            let Ok(page) = Page::read(body.as_bytes(), &from(), &search("Observation"), &mut seen) else { return Ok(()) };
             let lines: Vec<Value> = page.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
                 .map(|line| serde_json::from_slice(line).unwrap()).collect();
             let expected: Vec<Value> = resources.into_iter().map(|(resource, _)| resource).collect();

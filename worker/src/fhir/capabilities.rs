@@ -1,37 +1,20 @@
 //! CapabilityStatement: what a server says of itself (FHIR R4, "capabilities").
 
 use bulkhead_shared::queue::StageError;
-use serde::Deserialize;
 use url::Url;
 
 use super::{
     answer::Refusal,
     auth,
     http::{Ask, Http},
+    searchable::Searchable,
 };
 use crate::work::Tokens;
 
 /// Statements of large servers are megabytes.
 const LARGEST: usize = 64 << 20;
 
-#[derive(Deserialize)]
-struct Statement {
-    #[serde(default)]
-    rest: Vec<Rest>,
-}
-
-#[derive(Deserialize)]
-struct Rest {
-    #[serde(default)]
-    resource: Vec<Resource>,
-}
-
-#[derive(Deserialize)]
-struct Resource {
-    r#type: String,
-}
-
-/// The resource types that the server says it has; none if it does not say.
+/// The resource types that the server says it has, sorted; none if it does not say.
 pub async fn resource_types(http: &Http, tokens: &Tokens<'_>) -> Result<Vec<String>, StageError> {
     let Ok(url) = Url::parse(&format!("{}/metadata", tokens.source.base_url)) else { return Ok(Vec::new()) };
     let answer = auth::send(http, tokens, Ask::get(url).accept("application/fhir+json")).await?;
@@ -41,12 +24,6 @@ pub async fn resource_types(http: &Http, tokens: &Tokens<'_>) -> Result<Vec<Stri
         _ => return Ok(Vec::new()),
     }
     let body = http.body(answer, LARGEST).await?;
-    let Ok(statement) = serde_json::from_slice::<Statement>(&body) else { return Ok(Vec::new()) };
-    let mut types: Vec<String> = Vec::new();
-    for resource in statement.rest.into_iter().flat_map(|rest| rest.resource) {
-        if !types.contains(&resource.r#type) {
-            types.push(resource.r#type);
-        }
-    }
-    Ok(types)
+    let statement = Searchable::read(&body).unwrap_or_default();
+    Ok(statement.listed().map(str::to_owned).collect())
 }

@@ -111,7 +111,7 @@ fn instant(text: &str) -> String {
 }
 
 /// As a word: `_type` stands in "_type", not in "_typeFilter".
-fn names(words: &str, name: &str) -> bool {
+pub fn names(words: &str, name: &str) -> bool {
     let part_of_a_name = |c: char| c.is_alphanumeric() || c == '_';
     words.match_indices(name).any(|(at, _)| {
         let before = words[..at].chars().next_back();

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::own_url;
+
 /// A Group, as far as its members go.
 #[derive(Debug, Default, Deserialize)]
 pub struct Group {
@@ -11,8 +13,28 @@ pub struct Group {
     kind: Option<String>,
     #[serde(default)]
     pub quantity: Option<u64>,
+    /// `false`: it describes whom it would have (R4).
+    #[serde(default)]
+    actual: Option<bool>,
+    /// The same since R5: `definitional`, `conceptual`, or `enumerated`.
+    #[serde(default)]
+    membership: Option<String>,
+    #[serde(default)]
+    meta: Option<Meta>,
     #[serde(default)]
     member: Option<Vec<Option<Member>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Meta {
+    #[serde(default)]
+    tag: Option<Vec<Option<Tag>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Tag {
+    #[serde(default)]
+    code: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -50,6 +72,15 @@ impl Group {
     /// `None`: that is no Group.
     pub fn read(body: &[u8]) -> Option<Self> {
         serde_json::from_slice::<Self>(body).ok().filter(|group| group.resource_type == "Group")
+    }
+
+    /// The members are not all there: it only says what they are like, or lists none and does not say that there are none, or the server
+    /// left some out (FHIR R4, "Group.actual", "SUBSETTED").
+    pub fn hides_members(&self) -> bool {
+        let described = self.actual == Some(false) || self.membership.as_deref().is_some_and(|word| word != "enumerated");
+        let listed = self.member.iter().flatten().flatten().next().is_some();
+        let mut tags = self.meta.iter().flat_map(|meta| meta.tag.iter().flatten().flatten());
+        described || tags.any(|tag| tag.code.as_deref() == Some("SUBSETTED")) || (!listed && self.quantity != Some(0))
     }
 
     /// Every member, on a server with this base URL.
@@ -99,7 +130,8 @@ fn resolve(reference: &str, kind: Option<&str>, base: &str) -> Who {
 
 /// The part behind the base URL, however the two write host and port.
 fn below<'r>(reference: &'r str, base: &str) -> Option<&'r str> {
-    let (theirs, ours) = (url::Url::parse(reference).ok()?, url::Url::parse(base).ok()?);
+    let ours = url::Url::parse(base).ok()?;
+    let theirs = own_url::as_asked(url::Url::parse(reference).ok()?, &ours);
     let folder = ours.path().trim_end_matches('/');
     let same = theirs.origin() == ours.origin() && theirs.path().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
     if !same {
@@ -146,6 +178,7 @@ mod tests {
             "Patient/a-1/_history/2",
             "https://fhir.example.org/r4/Patient/a-1",
             "https://FHIR.example.org:443/r4/Patient/a-1",
+            "http://fhir.example.org/r4/Patient/a-1",
             "https://fhir.example.org/r4/Patient/a-1/_history/3",
             "a-1",
             "urn:uuid:a-1",
@@ -164,7 +197,7 @@ mod tests {
             "https://other.example.org/r4/Patient/a",
             "https://fhir.example.org/other/Patient/a",
             "https://fhir.example.org/r44/Patient/a",
-            "http://fhir.example.org/r4/Patient/a",
+            "http://fhir.example.org:8080/r4/Patient/a",
         ] {
             assert_eq!(reference(text), Who::Elsewhere, "{text}");
         }
@@ -175,6 +208,24 @@ mod tests {
         assert_eq!(who(r#"{"entity":{"identifier":{"value":"x"}}}"#), Who::Nowhere);
         assert_eq!(who(r#"{"entity":{"reference":"Patient/a"},"inactive":true}"#), Who::Inactive);
         assert_eq!(who(r#"{"entity":{"reference":"Patient/a"},"inactive":false}"#), Who::Patient("a".to_owned()));
+    }
+
+    #[test]
+    fn a_group_that_does_not_list_its_members_says_so() {
+        for (rest, hides) in [
+            ("", true),
+            (r#","member":[]"#, true),
+            (r#","quantity":0"#, false),
+            (r#","member":[{}]"#, false),
+            (r#","member":[{}],"actual":false"#, true),
+            (r#","member":[{}],"actual":true,"characteristic":[{}]"#, false),
+            (r#","member":[{}],"membership":"definitional""#, true),
+            (r#","member":[{}],"membership":"enumerated""#, false),
+            (r#","member":[{}],"meta":{"tag":[null,{"code":"SUBSETTED"}]}"#, true),
+        ] {
+            let group = format!(r#"{{"resourceType":"Group"{rest}}}"#);
+            assert_eq!(Group::read(group.as_bytes()).unwrap().hides_members(), hides, "{rest}");
+        }
     }
 
     #[test]

@@ -10,5 +10,6 @@ pub mod group;
 pub mod http;
 pub mod mint;
 pub mod outcome;
+pub mod own_url;
 pub mod retry_after;
 pub mod searchable;

@@ -40,7 +40,13 @@ const UNSUPPORTED: &[&str] = &[
     "not supported",
     "unsupported",
     "does not support",
-    "unknown",
+    "unknown parameter",
+    "unknown search parameter",
+    "unknown query parameter",
+    "unknown operation parameter",
+    "unknown argument",
+    "unknown resource",
+    "unknown type",
     "unrecognized",
     "not recognized",
     "not implemented",
@@ -73,6 +79,16 @@ impl OperationOutcome {
             return None;
         }
         serde_json::from_value(value).ok()
+    }
+
+    /// What people may read of it.
+    pub fn change_words(&mut self, change: impl Fn(&str) -> String) {
+        for issue in &mut self.issue {
+            let texts = issue.diagnostics.iter_mut().chain(issue.details.iter_mut().filter_map(|details| details.text.as_mut()));
+            for text in texts.chain(&mut issue.expression).chain(&mut issue.location) {
+                *text = change(text);
+            }
+        }
     }
 
     /// All its words, for an error message.
@@ -145,6 +161,8 @@ mod tests {
             ("Unsupported query parameter: _since", true),
             ("HAPI-0302: Unknown parameter \"_since\" for operation $export", true),
             ("_since must not be in the future", false),
+            ("An unknown error occurred while reading _since", false),
+            ("Unknown resource type Observation", true),
             ("The patient 123 is not a member of this Group", false),
         ] {
             assert_eq!(!of(json!({"code": "invalid", "diagnostics": words})).unsupported_words().is_empty(), unsupported, "{words}");

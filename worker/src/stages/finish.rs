@@ -1,5 +1,7 @@
 //! finish: everything is settled; is it complete? Decided in the transaction that holds the export's lock, from the rows.
 
+mod searched;
+
 use async_trait::async_trait;
 use bulkhead_shared::{
     db::{
@@ -12,7 +14,6 @@ use bulkhead_shared::{
         failure::{Failure, Reason},
         finding::{Finding, FindingKind, Severity},
         scope,
-        search::{Cursor, Search},
         stage::StageKind,
     },
     queue::{Fenced, NewStage, Outcome, StageError, Tail, Written},
@@ -43,13 +44,18 @@ struct Verdict {
 impl Tail for Verdict {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         let id = tx.export_id();
+        // A retry looks for members again: finish comes again when their searches are settled.
+        if exports::get(tx.db(), id).await?.is_none_or(|export| !export.manifest_complete) {
+            return Ok(Written::Done);
+        }
         let files = export_files::totals(tx.db(), id).await?;
-        // A retry made files or loads live again: finish comes again when they are settled.
+        // A retry made files or loads live again: the same.
         if files.iter().any(|file| file.state == "pending") || exports::has_live_data_stages(tx.db(), id).await? {
             return Ok(Written::Done);
         }
         let mut findings = exports::early_findings(&mut *tx.db(), id).await?;
         findings.extend(files.iter().flat_map(findings_of));
+        findings.extend(searched::unconfirmed(&files));
         findings.extend(scope::narrower(exports::granted_scope(tx.db(), id).await?.as_deref(), &self.ask));
         let gaps: Vec<&Finding> = findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
         if !gaps.is_empty() && !self.accepted {
@@ -124,7 +130,7 @@ fn findings_of(file: &FileTotals) -> Vec<Finding> {
         findings.push(finding(Severity::Warning, FindingKind::DeletionsNotApplied, message));
     }
     findings.extend(outcomes_of(file));
-    findings.extend(searched(file));
+    findings.extend(searched::findings_of(file));
     findings
 }
 
@@ -149,33 +155,4 @@ fn outcomes_of(file: &FileTotals) -> Vec<Finding> {
             }
         })
         .collect()
-}
-
-/// What the pages of a search said beside their resources.
-fn searched(file: &FileTotals) -> Vec<Finding> {
-    let search: Option<Search> = file.search.clone().and_then(|search| serde_json::from_value(search).ok());
-    let cursor: Option<Cursor> = file.cursor.clone().and_then(|cursor| serde_json::from_value(cursor).ok());
-    let (Some(search), Some(Cursor { seen, .. })) = (search, cursor) else { return Vec::new() };
-    let kind = &search.resource_type;
-    let finding =
-        |severity, what, message| Finding { severity, kind: what, resource_type: Some(kind.clone()), file: Some(file.n), message };
-    let mut findings = Vec::new();
-    for said in &seen.outcomes {
-        let word = said.severity.as_str();
-        let severity = if matches!(word, "warning" | "information") { Severity::Warning } else { Severity::Error };
-        let message = format!("The server reports {} {word} outcome(s) among what it found of {kind}: {}", said.count, said.text);
-        findings.push(finding(severity, FindingKind::ServerOutcome, message));
-    }
-    for (entries, severity) in [(seen.empty_matches, Severity::Error), (seen.empty, Severity::Warning)] {
-        if entries > 0 {
-            let message = format!("{kind} search {}: entries without a resource: {entries}.", file.n);
-            findings.push(finding(severity, FindingKind::EmptyEntries, message));
-        }
-    }
-    let missing = search.asked_by_id().unwrap_or(0) - seen.matches;
-    if missing > 0 && file.state == "downloaded" {
-        let message = format!("{kind} search {}: members of the Group that the server did not give: {missing}.", file.n);
-        findings.push(finding(Severity::Warning, FindingKind::MembersLeftOut, message));
-    }
-    findings
 }

@@ -13,7 +13,12 @@ use bulkhead_shared::{
         export_files::searches::{self, NewSearch},
         exports,
     },
-    domain::{export::Level, failure::Reason, finding::Finding},
+    domain::{
+        export::Level,
+        failure::Reason,
+        finding::{Finding, FindingKind},
+        search::Search,
+    },
     queue::{Fenced, NewStage, Outcome, StageError, Tail, Trouble, Written},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -70,9 +75,14 @@ impl Stage for Members {
             }
             _ => Whose::Everybody,
         };
-        let wanted = Wanted { ask: &work.export.ask, only: work.export.types_left() };
-        let plan = plan::plan(&wanted, &work.source.base_url, &searchable, whose, work.search_settings().search_patients.into());
-        if plan.searches.is_empty() && !plan.nobody {
+        planned.one_by_one = work.early_findings().await?.iter().any(|finding| finding.kind == FindingKind::ListNotApplied);
+        let chunk = if planned.one_by_one { 1 } else { work.search_settings().search_patients.into() };
+        // Searches for several patients at once do not count where they were answered for one.
+        let is_known = |search: &Search| search.patients.as_ref().is_none_or(|patients| !planned.one_by_one || patients.ids.len() == 1);
+        let known: Vec<Search> = work.searches().await?.into_iter().filter(is_known).collect();
+        let wanted = Wanted { ask: &work.export.ask, only: work.export.types_left(), known: &known };
+        let plan = plan::plan(&wanted, &work.source.base_url, &searchable, whose, chunk);
+        if plan.searches.is_empty() && !plan.nobody && known.is_empty() {
             return impossible(work, "it says of no type asked for that it can be searched").await;
         }
         planned.searches = plan.searches;
@@ -100,7 +110,12 @@ pub struct Read {
 
 /// Reads a resource. A refusal that may pass is an error, any other is the caller's matter.
 pub async fn ask(work: &Work, url: Url) -> Result<Result<Read, Refusal>, StageError> {
-    let mut ask = Ask::get(url).accept("application/fhir+json");
+    send(work, Ask::get(url)).await
+}
+
+/// The same for any question.
+pub async fn send(work: &Work, ask: Ask) -> Result<Result<Read, Refusal>, StageError> {
+    let mut ask = ask.accept("application/fhir+json");
     ask.same_origin_only = true;
     let answer = auth::send(work.http(), &work.tokens(), ask).await?;
     if answer.status().as_u16() == 200 {
@@ -137,6 +152,8 @@ struct Planned {
     transaction_time: String,
     /// Who was found.
     story: String,
+    /// Each patient is searched for alone: the server does not look at a list.
+    one_by_one: bool,
 }
 
 #[async_trait]
@@ -145,6 +162,9 @@ impl Tail for Planned {
         let id = tx.export_id();
         if !exports::step_to_searches(tx.db(), id, &self.transaction_time).await? {
             return Ok(Written::Done);
+        }
+        if self.one_by_one {
+            exports::forget_lists(tx.db(), id).await?;
         }
         for finding in &self.findings {
             exports::add_finding(tx.db(), id, finding).await?;

@@ -57,15 +57,17 @@ impl Stage for Poll {
             .map_err(|_| StageError::Fail(Trouble::new(Reason::Refused, "The status URL is not a URL.", "submit the export again")))?;
         let answer = ask_status(work.http(), &work.tokens(), url.clone()).await?;
         match answer.status().as_u16() {
-            // The answer itself went well, the export has not ended (Bulk Data IG, "separate-export-status").
-            200 if answer.headers().get("x-export-status").is_some_and(|status| status.as_bytes().starts_with(b"202")) => {
-                later(work, url, answer).await
-            }
-            202 => later(work, url, answer).await,
+            200 | 202 if has_not_ended(&answer) => later(work, url, answer).await,
             200..=299 => take_in(work, url, answer).await,
             _ => refused(work, Refusal::read(work.http(), answer).await?).await,
         }
     }
+}
+
+/// The answer itself may have gone well: then a header has the export's status (Bulk Data IG, "separate-export-status").
+fn has_not_ended(answer: &Response) -> bool {
+    let status = answer.headers().get("x-export-status");
+    answer.status().as_u16() == 202 || status.is_some_and(|status| status.as_bytes().starts_with(b"202"))
 }
 
 fn no_url() -> StageError {

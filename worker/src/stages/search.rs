@@ -1,6 +1,8 @@
 //! search: reads a search page by page (FHIR R4, "Search", "Paging") into the parts of its file. A part ends with a page, and stores
 //! with itself which page is next: a search that was killed goes on there.
 
+mod asking;
+mod doubts;
 mod paging;
 mod part;
 
@@ -11,9 +13,11 @@ use bulkhead_shared::{
     db::{
         export_events::EventLevel,
         export_files::searches::{self, NewSearch},
+        exports,
     },
     domain::{
         failure::Reason,
+        finding::{Finding, FindingKind, Severity},
         search::{self, Cursor},
     },
     queue::{Fenced, NewStage, Outcome, StageError, Tail, Trouble, Written},
@@ -39,10 +43,11 @@ impl Stage for Search {
         let mut paging = Paging::of(work).await?;
         let downloaded = paging.read().await?;
         let seen = &paging.cursor.seen;
-        if let Some(total) = seen.total.filter(|total| *total != seen.matches && work.claim().attempt < DOUBT_COUNT) {
+        if seen.is_doubtful() && work.claim().attempt < DOUBT_COUNT {
+            let announced = seen.announced().map_or_else(|| "no number".to_owned(), |total| total.to_string());
             let detail = format!(
-                "Search {} found {} resources of type {}, the server announced {total}; it is made again.",
-                paging.file.n, seen.matches, paging.search.resource_type
+                "Search {} found {} resources of type {}, {} of them twice; the server announced {announced}; it is made again.",
+                paging.file.n, seen.matches, paging.search.resource_type, seen.repeated
             );
             paging.begin_anew().await?;
             return Err(StageError::Retry(Trouble::new(Reason::ServerError, detail, "if it stays so, ask the server's operator"), None));
@@ -100,7 +105,11 @@ struct Split {
     first: search::Search,
     others: Vec<NewSearch>,
     told: String,
+    why: &'static str,
 }
+
+/// Why a search is made again, a patient at a time. Others may have met the same without any sign: their first patient has nothing.
+const ONE_ONLY: &str = "The server answers a search for several patients with the resources of one of them";
 
 #[async_trait]
 impl Tail for Split {
@@ -111,10 +120,23 @@ impl Tail for Split {
         let added = searches::add(tx.db(), id, &self.others).await?;
         if !added.is_empty() {
             tx.tell(EventLevel::Info, &self.told).await?;
+            if self.why == ONE_ONLY {
+                exports::add_finding(tx.db(), id, &one_only()).await?;
+            }
         }
         let stages: Vec<NewStage> = added.iter().map(|(file, n)| NewStage::search(*file, *n)).collect();
         tx.enqueue(&stages).await?;
         Ok(Written::Done)
+    }
+}
+
+fn one_only() -> Finding {
+    Finding {
+        severity: Severity::Error,
+        kind: FindingKind::ListNotApplied,
+        resource_type: None,
+        file: None,
+        message: format!("{ONE_ONLY}: others may be missing. A retry searches for each patient by itself."),
     }
 }
 

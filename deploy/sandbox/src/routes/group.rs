@@ -41,6 +41,9 @@ fn whole(app: &App, id: &str, base: &str) -> Option<Value> {
         (None, Some(cohort)) => (odd(cohort), references(app, cohort, base)),
         (None, None) => return None,
     };
+    if app.switches.search.hidden_members {
+        return Some(body);
+    }
     let members: Vec<_> = members.into_iter().map(|reference| json!({"entity": {"reference": reference}})).collect();
     body["member"] = json!(members);
     Some(body)

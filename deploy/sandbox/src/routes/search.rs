@@ -1,5 +1,6 @@
 //! `GET /fhir/{type}?..`, `POST /fhir/{type}/_search` and `GET /fhir/{type}/{id}` (R4, "RESTful API").
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
@@ -95,7 +96,7 @@ fn answer(app: &Arc<App>, kind: &str, query: String, uri: &Uri, headers: &Header
     }
     let (cursor, query) = Cursor::read(app, query)?;
     let parameters: Parameters = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    let (wanted, look) = search::read(kind, of_patient.unwrap_or(false), &parameters, is_lenient(headers))?;
+    let (wanted, look) = search::read(kind, of_patient.unwrap_or(false), &parameters, is_lenient(headers), switches)?;
     let name = name(kind, &query);
     let base = format!("{}/fhir", app.origin(headers));
     let found = app.found(&name, || match kind {
@@ -108,7 +109,7 @@ fn answer(app: &Arc<App>, kind: &str, query: String, uri: &Uri, headers: &Header
         kind,
         base: &base,
         name: &name,
-        this: format!("{}{}", app.origin(headers), uri.path_and_query().map_or("", |whole| whole.as_str())),
+        this: itself(&format!("{}{}", app.origin(headers), uri.path()), uri.query(), &switches.ignore),
         found: &found,
         offset,
         size: if only_total { 0 } else { size },
@@ -123,6 +124,14 @@ fn answer(app: &Arc<App>, kind: &str, query: String, uri: &Uri, headers: &Header
         stats.faults += faults.len() as u64;
     });
     Ok(page.answer(&faults))
+}
+
+/// The link to the page itself: what was asked, without what is not applied.
+fn itself(path: &str, query: Option<&str>, ignored: &[String]) -> String {
+    let applied = |(name, _): &(Cow<str>, Cow<str>)| !ignored.iter().any(|ignored| *ignored == **name);
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).filter(applied);
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
 fn has_total(switch: bool, look: &Look) -> bool {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Duration, Utc};
 
 pub use self::hits::find;
 use crate::outcome::Refused;
+use crate::switches::Search as Switches;
 use crate::world::patient_id;
 
 /// What is searched for, without the page.
@@ -38,11 +39,18 @@ pub type Parameters = Vec<(String, String)>;
 
 /// Reads the parameters; `of_patient` says whether the type is searched by patient. Several of one name must all hold, several
 /// values with commas are one or the other (R4, "Escaping Search Parameters" and above it).
-pub fn read(kind: &str, of_patient: bool, parameters: &Parameters, lenient: bool) -> Result<(Query, Look), Refused> {
+pub fn read(kind: &str, of_patient: bool, parameters: &Parameters, lenient: bool, switches: &Switches) -> Result<(Query, Look), Refused> {
     let mut query = Query { kind: kind.to_owned(), ..Query::default() };
     let mut look = Look::default();
+    let unknown = |name: &str| {
+        let text = format!("Unknown search parameter \"{name}\" for resource type \"{kind}\"");
+        Refused::bad_request("not-supported", text)
+    };
     for (name, value) in parameters {
+        let value = if switches.first_of_list { value.split(',').next().unwrap_or_default() } else { value };
         match name.as_str() {
+            name if switches.ignore.iter().any(|ignored| ignored == name) => {}
+            name if switches.refuse.iter().any(|refused| refused == name) => return Err(unknown(name)),
             "patient" | "subject" if of_patient && kind != "Patient" => narrow(&mut query.patients, patients(value)?),
             "_id" => narrow(&mut query.ids, list(value)),
             "_lastUpdated" => query.updated.push(bound(value)?),
@@ -52,10 +60,7 @@ pub fn read(kind: &str, of_patient: bool, parameters: &Parameters, lenient: bool
             "_format" | "_pretty" | "_hop" => {}
             "_sort" if ["_id", "_lastUpdated"].contains(&value.trim_start_matches('-')) => {}
             _ if lenient => {}
-            _ => {
-                let text = format!("Unknown search parameter \"{name}\" for resource type \"{kind}\"");
-                return Err(Refused::bad_request("not-supported", text));
-            }
+            _ => return Err(unknown(name)),
         }
     }
     Ok((query, look))
@@ -136,9 +141,9 @@ mod tests {
     #[test]
     fn reads_patients_in_every_form_and_refuses_the_unknown() {
         let parameters = vec![("patient".to_owned(), "a,Patient/b,http://x/fhir/Patient/c,urn:uuid:d".to_owned())];
-        let (query, _) = read("Condition", true, &parameters, false).unwrap();
+        let (query, _) = read("Condition", true, &parameters, false, &Switches::default()).unwrap();
         assert_eq!(query.patients.unwrap(), ["a", "b", "c", "d"]);
-        assert!(read("Organization", false, &parameters, false).is_err());
-        assert!(read("Organization", false, &parameters, true).is_ok());
+        assert!(read("Organization", false, &parameters, false, &Switches::default()).is_err());
+        assert!(read("Organization", false, &parameters, true, &Switches::default()).is_ok());
     }
 }

@@ -27,11 +27,30 @@ pub struct Search {
     pub longest_url: Option<usize>,
     /// List the odd Groups (`nested`, `cyclic` ...) too.
     pub odd_groups: bool,
+    /// Groups say how many members they have, and not whom.
+    pub hidden_members: bool,
+    /// Of `a,b,c` only `a` is looked at.
+    pub first_of_list: bool,
+    /// Parameters it takes and does nothing with, and does not name in the link to the page itself.
+    pub ignore: Vec<String>,
+    /// Parameters it always refuses.
+    pub refuse: Vec<String>,
 }
 
 impl Default for Search {
     fn default() -> Self {
-        Self { on: true, by_post: true, total: true, page: 1_000, longest_url: None, odd_groups: false }
+        Self {
+            on: true,
+            by_post: true,
+            total: true,
+            page: 1_000,
+            longest_url: None,
+            odd_groups: false,
+            hidden_members: false,
+            first_of_list: false,
+            ignore: Vec::new(),
+            refuse: Vec::new(),
+        }
     }
 }
 

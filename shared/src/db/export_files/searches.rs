@@ -43,6 +43,17 @@ pub async fn add(db: &mut PgConnection, export_id: Uuid, new: &[NewSearch]) -> s
     Ok(rows.into_iter().map(|row| (row.id, row.n)).collect())
 }
 
+/// All that an export searches for.
+pub async fn all(db: impl PgExecutor<'_>, export_id: Uuid) -> sqlx::Result<Vec<Search>> {
+    let searches = sqlx::query_scalar!(
+        r#"SELECT search AS "search!" FROM bulkhead.export_files WHERE export_id = $1 AND search IS NOT NULL ORDER BY n"#,
+        export_id
+    )
+    .fetch_all(db)
+    .await?;
+    searches.into_iter().map(|search| serde_json::from_value(search).map_err(|e| sqlx::Error::Decode(e.into()))).collect()
+}
+
 /// What is searched for, and where it stands; `None` for a file that is no search.
 pub async fn get(db: impl PgExecutor<'_>, file_id: i64) -> sqlx::Result<Option<(Search, Cursor)>> {
     let row = sqlx::query!("SELECT search, cursor FROM bulkhead.export_files WHERE id = $1", file_id).fetch_optional(db).await?;

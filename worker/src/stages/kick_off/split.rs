@@ -17,7 +17,7 @@ use bulkhead_shared::{
 
 use super::super::fall_back;
 use crate::{
-    fhir::{answer::Refusal, capabilities, outcome::OperationOutcome},
+    fhir::{answer::Refusal, capabilities, dialect::names, outcome::OperationOutcome},
     work::Work,
 };
 
@@ -54,7 +54,7 @@ async fn types(work: &Work) -> Result<(Vec<String>, Vec<String>), StageError> {
 pub fn is_no_loss(export: &Export, refusal: &Refusal) -> bool {
     let Some(kind) = export.types_now().first() else { return false };
     let unsupported = refusal.outcome.as_ref().map(OperationOutcome::unsupported_words).unwrap_or_default();
-    export.split_types.is_some() && export.ask.resource_types.is_empty() && (unsupported.contains(kind) || unsupported.contains("_type"))
+    export.split_types.is_some() && export.ask.resource_types.is_empty() && (names(&unsupported, kind) || names(&unsupported, "_type"))
 }
 
 /// On without this type.

@@ -11,6 +11,7 @@ use bulkhead_shared::{
     },
 };
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::fhir::searchable::Searchable;
 
@@ -31,6 +32,8 @@ pub struct Wanted<'a> {
     pub ask: &'a Ask,
     /// Of these types only: the others are here already.
     pub only: Option<&'a [String]>,
+    /// What is searched for already, by an earlier plan.
+    pub known: &'a [Search],
 }
 
 /// What is to be done.
@@ -50,26 +53,38 @@ pub fn plan(wanted: &Wanted<'_>, base: &str, searchable: &Searchable, whose: Who
     plan.nobody = matches!(&whose, Whose::Patients(ids) if ids.is_empty());
     plan.not_applied(ask);
     for (kind, by) in plan.types(wanted, searchable, &whose) {
-        let chunks: Vec<Option<Patients>> = match (&whose, by) {
-            (Whose::Patients(ids), Some(by)) => {
-                ids.chunks(chunk.max(1)).map(|ids| Some(Patients { by: by.to_owned(), ids: ids.to_vec() })).collect()
-            }
-            (Whose::Patients(_), None) => continue,
-            (Whose::Everybody, _) => vec![None],
-        };
-        let mut n = 0;
         for query in queries(ask, &kind) {
-            for patients in &chunks {
-                n += 1;
-                plan.searches.push(NewSearch {
-                    url: format!("{base}/{kind}"),
-                    key: format!("search:{kind}:{n}"),
-                    search: Search { resource_type: kind.clone(), patients: patients.clone(), query: query.clone() },
-                });
+            let chunks: Vec<Option<Patients>> = match (&whose, by) {
+                (Whose::Patients(ids), Some(by)) => {
+                    let ids = wanted.unknown(&kind, &query, ids);
+                    ids.chunks(chunk.max(1)).map(|ids| Some(Patients { by: by.to_owned(), ids: ids.to_vec() })).collect()
+                }
+                (Whose::Patients(_), None) => continue,
+                (Whose::Everybody, _) => vec![None],
+            };
+            for patients in chunks {
+                let search = Search { resource_type: kind.clone(), patients, query: query.clone() };
+                plan.searches.push(NewSearch { url: format!("{base}/{kind}"), key: key(&search), search });
             }
         }
     }
     plan
+}
+
+/// The same for the same search, and for no other: a plan that is made again adds only what is new.
+fn key(search: &Search) -> String {
+    let digest = Sha256::digest(serde_json::to_vec(search).unwrap_or_default());
+    let digest: u128 = digest.iter().take(16).fold(0, |all, byte| all << 8 | u128::from(*byte));
+    format!("search:{}:{digest:032x}", search.resource_type)
+}
+
+impl Wanted<'_> {
+    /// The patients of whom nobody asks this yet.
+    fn unknown(&self, kind: &str, query: &[(String, String)], ids: &[String]) -> Vec<String> {
+        let same = self.known.iter().filter(|search| search.resource_type == kind && search.query == query);
+        let known: HashSet<&String> = same.flat_map(|search| search.patients.iter().flat_map(|patients| &patients.ids)).collect();
+        ids.iter().filter(|id| !known.contains(id)).cloned().collect()
+    }
 }
 
 impl Plan {
@@ -245,7 +260,11 @@ mod tests {
     }
 
     fn planned(ask: &Ask, whose: Whose) -> Plan {
-        plan(&Wanted { ask, only: None }, "https://h/r4", &server(), whose, 2)
+        planned_beside(&[], ask, whose)
+    }
+
+    fn planned_beside(known: &[Search], ask: &Ask, whose: Whose) -> Plan {
+        plan(&Wanted { ask, only: None, known }, "https://h/r4", &server(), whose, 2)
     }
 
     fn said(plan: &Plan) -> Vec<(FindingKind, Severity)> {
@@ -264,9 +283,20 @@ mod tests {
         }
         assert_eq!(plan.searches.len(), 9);
         let keys: HashSet<_> = plan.searches.iter().map(|s| s.key.as_str()).collect();
-        assert!(keys.len() == 9 && keys.contains("search:Observation:3"), "{keys:?}");
+        assert!(keys.len() == 9 && keys.iter().all(|key| key.starts_with("search:")), "{keys:?}");
         assert_eq!(said(&plan), [(FindingKind::TypeNotSearched, Severity::Warning)]);
         assert!(plan.findings[0].message.ends_with("Goal, Practitioner."), "{}", plan.findings[0].message);
+    }
+
+    #[test]
+    fn a_plan_that_is_made_again_has_only_what_is_new() {
+        let wanted = ask(Level::Group, &["Observation"], None, json!({}));
+        let known: Vec<Search> = planned(&wanted, patients(5)).searches.into_iter().map(|new| new.search).collect();
+        let of = |plan: &Plan| plan.searches.iter().flat_map(|s| s.search.patients.clone().unwrap().ids).collect::<Vec<_>>();
+        assert_eq!(of(&planned_beside(&known, &wanted, patients(8))), ["p5", "p6", "p7"]);
+        assert!(planned_beside(&known, &wanted, patients(5)).searches.is_empty());
+        let since = ask(Level::Group, &["Observation"], Some("2024-01-01T00:00:00Z"), json!({}));
+        assert_eq!(of(&planned_beside(&known, &since, patients(1))), ["p0"], "that is another question");
     }
 
     #[test]
@@ -333,7 +363,7 @@ mod tests {
         let left = ["Observation".to_owned(), "Practitioner".to_owned(), "Goal".to_owned()];
         let of = |types: &[&str]| {
             let ask = ask(Level::Group, types, None, json!({}));
-            let plan = plan(&Wanted { ask: &ask, only: Some(&left) }, "https://h/r4", &server(), patients(1), 2);
+            let plan = plan(&Wanted { ask: &ask, only: Some(&left), known: &[] }, "https://h/r4", &server(), patients(1), 2);
             (plan.searches.iter().map(|s| s.search.resource_type.clone()).collect::<Vec<_>>(), said(&plan))
         };
         assert_eq!(of(&[]), (vec!["Observation".to_owned()], vec![(FindingKind::TypeNotSearched, Severity::Warning)]));

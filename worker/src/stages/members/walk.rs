@@ -13,16 +13,21 @@ use bulkhead_shared::{
     queue::{StageError, Trouble},
 };
 
+use tokio::time::Instant;
+
 use super::{Read, ask, impossible, url};
 use crate::{
     fhir::{
         answer::Refusal,
         group::{Group, Who},
     },
+    limits,
     work::Work,
 };
 
 const PATIENCE: Duration = Duration::from_secs(120);
+/// For one Group.
+const LONGEST_WAIT: Duration = Duration::from_secs(1_800);
 
 /// Whom a Group has.
 #[derive(Debug, Default)]
@@ -41,6 +46,8 @@ struct LeftOut {
     nowhere: usize,
     /// The Group says that it has more than it lists.
     hidden: u64,
+    /// Groups that do not list all their members.
+    hiding: usize,
     /// Groups in it that cannot be read, with the first one's reason.
     unread: Option<(usize, String)>,
 }
@@ -86,9 +93,13 @@ pub async fn walk(work: &Work, id: &str) -> Result<Found, StageError> {
 
 /// Reads a Group. A server that asks to wait for a moment is waited for here: the walk is not to begin anew each time.
 async fn patiently(work: &Work, id: &str) -> Result<Result<Read, Refusal>, StageError> {
+    let began = Instant::now();
     loop {
         match ask(work, url(work, &["Group", id])?).await {
-            Err(StageError::Again(_, delay)) if delay <= PATIENCE => tokio::time::sleep(delay).await,
+            Err(StageError::Again(_, delay)) if delay <= PATIENCE && began.elapsed() < LONGEST_WAIT => {
+                limits::export_time(&work.export, work.limits())?;
+                tokio::time::sleep(delay).await;
+            }
             other => return other,
         }
     }
@@ -113,7 +124,11 @@ impl Walk {
 
     fn take(&mut self, group: &Group, base: &str) {
         let members = group.members(base);
-        self.left_out.hidden += group.quantity.unwrap_or(0).saturating_sub(members.len() as u64);
+        self.left_out.hiding += usize::from(group.hides_members());
+        // With Groups in it, a quantity may be of the people in those.
+        if !members.iter().any(|member| matches!(member, Who::Group(_))) {
+            self.left_out.hidden += group.quantity.unwrap_or(0).saturating_sub(members.len() as u64);
+        }
         for member in members {
             match member {
                 Who::Patient(id) => {
@@ -147,6 +162,13 @@ impl Walk {
         }
         if let Some((groups, words)) = &out.unread {
             left_out(Severity::Error, format!("Groups in the Group that cannot be read: {groups} ({words})."));
+        }
+        if out.hiding > 0 {
+            let message = format!(
+                "Groups that do not list their members, or not all of them: {}. The server alone knows who is in them.",
+                out.hiding
+            );
+            left_out(Severity::Error, message);
         }
         if out.hidden > 0 {
             left_out(Severity::Error, format!("The Group says that it has more members than it lists: {} more.", out.hidden));

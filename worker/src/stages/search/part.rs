@@ -22,6 +22,8 @@ const TIME: Duration = Duration::from_secs(30);
 /// The part at hand.
 pub struct Growing {
     cut: Cut,
+    /// How often this claim began anew: a blob's key has one content only.
+    beginnings: u32,
     bytes: i64,
     lines: i64,
     pages: i64,
@@ -38,8 +40,8 @@ pub struct Whole {
 }
 
 impl Growing {
-    pub fn at(cut: Cut) -> Self {
-        Self { cut, bytes: 0, lines: 0, pages: 0, began: Instant::now(), digest: Sha256::new(), blob: None, mixed: false }
+    pub fn at(cut: Cut, beginnings: u32) -> Self {
+        Self { cut, beginnings, bytes: 0, lines: 0, pages: 0, began: Instant::now(), digest: Sha256::new(), blob: None, mixed: false }
     }
 
     pub fn cut(&self) -> Cut {
@@ -48,7 +50,12 @@ impl Growing {
 
     fn key(&self, work: &Work) -> Result<String, StageError> {
         let compression = work.blobs().compression();
-        Ok(blob_key::of_part(work.export.id, work.file()?.id, work.claim().claim_id, self.cut.n, compression))
+        let part = format!("{}-{}", self.beginnings, self.cut.n);
+        Ok(blob_key::of_part(work.export.id, work.file()?.id, work.claim().claim_id, part, compression))
+    }
+
+    pub fn has_pages(&self) -> bool {
+        self.pages > 0
     }
 
     /// Takes a page in.
@@ -77,7 +84,7 @@ impl Growing {
     pub fn end(&mut self, work: &Work) -> Result<Option<Whole>, StageError> {
         let key = self.key(work)?;
         let Some(blob) = self.blob.take() else {
-            *self = Self::at(self.cut);
+            *self = Self::at(self.cut, self.beginnings);
             return Ok(None);
         };
         let cut = self.cut;
@@ -87,7 +94,7 @@ impl Growing {
             first_line: cut.first_line + self.lines,
             lines: cut.lines + self.lines,
         };
-        let ended = std::mem::replace(self, Self::at(next));
+        let ended = std::mem::replace(self, Self::at(next, self.beginnings));
         let part = NewPart {
             n: cut.n,
             blob_key: key,
@@ -101,9 +108,10 @@ impl Growing {
         Ok(Some(Whole { part, blob }))
     }
 
-    /// What was taken in does not count.
-    pub async fn give_up(&mut self) -> Result<(), StageError> {
-        match self.blob.take() {
+    /// What was taken in does not count: at the first part again.
+    pub async fn begin_anew(&mut self) -> Result<(), StageError> {
+        let began = std::mem::replace(self, Self::at(Cut::default(), self.beginnings + 1));
+        match began.blob {
             Some(blob) => blob.abort().await.map_err(not_kept),
             None => Ok(()),
         }

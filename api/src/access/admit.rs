@@ -1,0 +1,169 @@
+//! The door before each route: who calls, and may they.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderValue, Method, header},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use bulkhead_shared::{
+    db::{
+        api_tokens,
+        audit_log::{self, Entry},
+        sessions,
+    },
+    domain::{
+        audit::{Act, Actor, ActorKind, ObjectKind},
+        role::Role,
+    },
+};
+use serde_json::json;
+
+use super::{ApiAuth, Caller, Needs, Session, client, cookie, csrf, secret};
+use crate::{
+    ApiState,
+    problem::{Kind, Problem},
+};
+
+/// Which of the two faces a route belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    Api,
+    Pages,
+}
+
+/// A route's door.
+#[derive(Clone)]
+pub struct Door {
+    pub state: Arc<ApiState>,
+    pub surface: Surface,
+    pub needs: Needs,
+}
+
+/// Lets in who may, as a [`Caller`]; tells the others what to do.
+pub async fn admit(State(door): State<Door>, request: Request, next: Next) -> Response {
+    match door.look(request).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+impl Door {
+    async fn look(&self, mut request: Request) -> Result<Request, Problem> {
+        let address = client(request.extensions(), request.headers(), &self.state.access.trusted_proxies);
+        let Needs::Role(needed) = self.needs else {
+            // The login page greets who is in already.
+            if self.surface == Surface::Pages
+                && let Ok(Some(caller)) = self.caller(request.headers(), address).await
+            {
+                request.extensions_mut().insert(caller);
+            }
+            return Ok(request);
+        };
+        let Some(caller) = self.caller(request.headers(), address).await? else { return Err(unknown()) };
+        if !caller.may(needed) {
+            let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+            let route = format!("{} {route}", request.method());
+            self.note_refusal(&caller, needed, &route).await;
+            return Err(forbidden(caller.role, needed));
+        }
+        let unsafe_method = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        if unsafe_method && let Some(session) = &caller.session {
+            request = csrf::check(request, &session.csrf).await.ok_or_else(forged)?;
+        }
+        request.extensions_mut().insert(caller);
+        Ok(request)
+    }
+
+    async fn caller(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Option<Caller>, Problem> {
+        let access = &self.state.access;
+        if let Some(given) = headers.get(header::AUTHORIZATION) {
+            return self.by_token(given, address).await.map(Some);
+        }
+        let mode = match self.surface {
+            Surface::Api => access.api,
+            Surface::Pages => access.pages,
+        };
+        // An open API asks nobody, also not a browser that happens to have a cookie from the pages.
+        let cookies = !(self.surface == Surface::Api && mode == ApiAuth::Open);
+        if cookies && let Some(caller) = self.by_cookie(headers, address).await? {
+            return Ok(Some(caller));
+        }
+        Ok((mode == ApiAuth::Open).then(|| Caller::open(address)))
+    }
+
+    async fn by_token(&self, given: &HeaderValue, address: Option<IpAddr>) -> Result<Caller, Problem> {
+        let Some(token) = given.to_str().ok().and_then(bearer) else { return Err(no_bearer()) };
+        let Some(found) = api_tokens::get(&self.state.pool, &secret::hash(token)).await? else { return Err(bad_token()) };
+        if found.stale {
+            api_tokens::used(&self.state.pool, found.id).await?;
+        }
+        let name = found.owner.map_or_else(|| found.name.clone(), |owner| format!("{owner}/{}", found.name));
+        Ok(Caller { actor: Actor { kind: ActorKind::Token, id: Some(found.id), name, address }, role: found.role, session: None })
+    }
+
+    async fn by_cookie(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Option<Caller>, Problem> {
+        let Some(cookie) = cookie::read(headers) else { return Ok(None) };
+        let found = sessions::get(&self.state.pool, &secret::hash(cookie), self.state.access.session_idle).await?;
+        let Some(found) = found else { return Ok(None) };
+        if found.stale {
+            sessions::used(&self.state.pool, found.id).await?;
+        }
+        let session = Session { id: found.id, user_id: found.user_id, csrf: csrf::of(cookie) };
+        let actor = Actor { kind: ActorKind::User, id: Some(found.user_id), name: found.name, address };
+        Ok(Some(Caller { actor, role: found.role, session: Some(session) }))
+    }
+
+    /// Refused in any case; if it cannot be written down, the log says so.
+    async fn note_refusal(&self, caller: &Caller, needed: Role, route: &str) {
+        let entry = Entry::of(Act::Refused, ObjectKind::Page, route).with(json!({ "needs": needed }));
+        if let Err(error) = audit_log::insert(&self.state.pool, &caller.actor, &entry).await {
+            tracing::error!(%error, "a refusal could not be written to the audit log");
+        }
+    }
+}
+
+/// The token of `Bearer <token>`.
+fn bearer(text: &str) -> Option<&str> {
+    let (scheme, token) = text.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn unknown() -> Problem {
+    Problem::new(
+        Kind::Unauthenticated,
+        "Say who you are: send `Authorization: Bearer bulkhead_...`. A token is made on the page Tokens, or with `bulkhead-api tokens add`.",
+    )
+}
+
+fn no_bearer() -> Problem {
+    Problem::new(
+        Kind::Unauthenticated,
+        "The Authorization header is not `Bearer <token>`, and nothing else is taken. A token is made on the page Tokens, or with \
+         `bulkhead-api tokens add`.",
+    )
+}
+
+fn bad_token() -> Problem {
+    Problem::new(
+        Kind::Unauthenticated,
+        "This token is not known, has expired, or is revoked. Make a new one on the page Tokens, or with `bulkhead-api tokens add`.",
+    )
+}
+
+fn forbidden(role: Role, needed: Role) -> Problem {
+    Problem::new(
+        Kind::Forbidden,
+        format!("This needs the role {needed}, and yours is {role}. Ask an admin for that role, or use a token that has it."),
+    )
+}
+
+fn forged() -> Problem {
+    Problem::new(
+        Kind::CsrfToken,
+        "The request came with a session's cookie and without its CSRF token: the page was open too long, or it is not ours. Reload the \
+         page and try again; programs use a token (`Authorization: Bearer`).",
+    )
+}

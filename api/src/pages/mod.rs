@@ -1,0 +1,61 @@
+//! The web pages: one page, one file, and a template of the same name. Rendered here, usable without scripts; htmx and server-sent events
+//! keep what is open up to date.
+
+pub mod assets;
+pub mod exports;
+pub mod format;
+pub mod frame;
+pub mod login;
+pub mod page;
+pub mod preferences;
+pub mod texts;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    http::{HeaderValue, Method, header},
+    response::{Redirect, Response},
+};
+use tower_http::compression::CompressionLayer;
+
+use bulkhead_shared::domain::role::Role;
+
+use crate::{
+    ApiState,
+    access::{Needs, Surface},
+    routes::{Route, guarded},
+};
+
+/// Our own scripts, styles and pictures, and nothing inline.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
+
+/// The pages, and who may see them.
+pub fn table() -> Vec<Route> {
+    const ANYBODY: Needs = Needs::Nothing;
+    const VIEWER: Needs = Needs::Role(Role::Viewer);
+    vec![
+        Route::of(VIEWER, Method::GET, "/", || async { Redirect::to("/exports") }),
+        Route::of(VIEWER, Method::GET, "/exports", exports::list),
+        Route::of(ANYBODY, Method::GET, "/login", login::form),
+        Route::of(ANYBODY, Method::POST, "/login", login::submit),
+        Route::of(VIEWER, Method::POST, "/logout", login::log_out),
+        Route::of(ANYBODY, Method::GET, "/language/{word}", preferences::language),
+        Route::of(ANYBODY, Method::GET, "/theme/{word}", preferences::theme),
+        Route::of(ANYBODY, Method::GET, "/static/{file}", assets::read),
+    ]
+}
+
+/// Each behind its door. What is around them, and the API's own routes, `routes::pages_router` adds.
+pub fn routes(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
+    guarded(table(), state, Surface::Pages).layer(CompressionLayer::new().gzip(true)).layer(tower::util::MapResponseLayer::new(with_policy))
+}
+
+fn with_policy(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("permissions-policy", HeaderValue::from_static("camera=(), geolocation=(), microphone=()"));
+    response
+}
