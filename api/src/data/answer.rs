@@ -24,17 +24,17 @@ pub enum Standing {
 }
 
 /// What is loaded of a resource type so far.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Loaded {
     /// null: of files whose type the server did not say.
     #[schema(required)]
-    resource_type: Option<String>,
+    pub resource_type: Option<String>,
     /// Rows in the database.
-    records: i64,
+    pub records: i64,
 }
 
 /// An export in the charts.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = DataJob)]
 #[expect(clippy::struct_field_names, reason = "the words of the API")]
 pub struct Job {
@@ -73,6 +73,13 @@ impl Job {
             finished_at: export.finished_at,
             loaded_so_far: so_far.into_iter().map(|(resource_type, records)| Loaded { resource_type, records }).collect(),
         }
+    }
+
+    /// What people tell exports apart by: the Group and the day.
+    pub fn label(&self) -> String {
+        let id = self.job_id.to_string();
+        let name = self.group_id.as_deref().unwrap_or(&id[id.len() - 6..]);
+        format!("{name} · {}", self.created_at.format("%Y-%m-%d %H:%M"))
     }
 }
 

@@ -127,10 +127,14 @@ impl ByCode {
         last.people += count.people;
     }
 
-    /// A row for each export and code; what most people have first.
+    /// A row for each export and code; what most people have first, of resource types those with the most resources.
     pub fn table(self, jobs: &[String], top: usize) -> Table {
         let mut codes: Vec<_> = self.codes.into_iter().collect();
-        let total = |counts: &[Count]| counts.iter().fold((0, 0), |sum, count| (sum.0 + count.people, sum.1 + count.records));
+        let by_records = self.own == Dimension::RESOURCE;
+        let total = |counts: &[Count]| {
+            let (people, records) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.people, sum.1 + count.records));
+            if by_records { (records, people) } else { (people, records) }
+        };
         codes.sort_by(|(a, (_, counts_a)), (b, (_, counts_b))| total(counts_b).cmp(&total(counts_a)).then_with(|| a.cmp(b)));
         let mut table = Table::new(self.name, self.columns);
         table.codes_left_out = codes.len().saturating_sub(top);

@@ -27,11 +27,14 @@ pub use period::By;
 #[cfg(test)]
 pub use question::PARAMETERS;
 pub use question::{Jobs, Question, chart};
-pub use table::Table;
+pub use table::{Cell, Table};
 
 use crate::{ApiState, problem::Problem};
 use charts::Charts;
 use chosen::Chosen;
+
+/// The words for how ages are grouped.
+pub const BANDS: [&str; 4] = ["5", "10", "20", "life"];
 
 /// Each holds a connection and a core for as long as it counts: the API has other work too.
 static COUNTING: Semaphore = Semaphore::const_new(3);

@@ -18,6 +18,18 @@ pub enum Cell {
     NotGiven,
 }
 
+impl Cell {
+    /// As a filter names it; not given is nothing.
+    pub fn plain(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Count(count) => count.to_string(),
+            Self::Number(number) => number.to_string(),
+            Self::NotGiven => String::new(),
+        }
+    }
+}
+
 impl From<Option<&str>> for Cell {
     fn from(text: Option<&str>) -> Self {
         text.map_or(Self::NotGiven, |text| Self::Text(text.to_owned()))

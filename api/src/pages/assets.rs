@@ -51,6 +51,11 @@ const SOURCES: &[Source] = &[
     },
     Source { name: "htmx.js", kind: JS, pieces: files!("vendor/htmx/htmx-4.0.1.min.js", "vendor/htmx/hx-sse-4.0.1.min.js") },
     Source { name: "bulkhead.js", kind: JS, pieces: files!("bulkhead.js") },
+    // Of the data page only.
+    Source { name: "data.css", kind: CSS, pieces: files!("data.css") },
+    Source { name: "data-plain.css", kind: CSS, pieces: files!("data-plain.css") },
+    Source { name: "echarts.js", kind: JS, pieces: files!("vendor/echarts/echarts.common-6.1.0.min.js") },
+    Source { name: "data.js", kind: JS, pieces: files!("data-draw.js", "data.js") },
     Source { name: "icons.svg", kind: SVG, pieces: files!("icons.svg") },
     Source { name: "favicon.svg", kind: SVG, pieces: files!("favicon.svg") },
 ];

@@ -2,6 +2,7 @@
 //! keep what is open up to date.
 
 pub mod assets;
+pub mod data;
 pub mod exports;
 pub mod format;
 pub mod frame;
@@ -38,6 +39,7 @@ pub fn table() -> Vec<Route> {
     vec![
         Route::of(VIEWER, Method::GET, "/", || async { Redirect::to("/exports") }),
         Route::of(VIEWER, Method::GET, "/exports", exports::list),
+        Route::of(VIEWER, Method::GET, "/data", data::read),
         Route::of(ANYBODY, Method::GET, "/login", login::form),
         Route::of(ANYBODY, Method::POST, "/login", login::submit),
         Route::of(VIEWER, Method::POST, "/logout", login::log_out),

@@ -2,6 +2,7 @@
 
 mod changes;
 mod numbers;
+mod page;
 mod plain;
 
 use std::time::Duration;

@@ -1,0 +1,200 @@
+// How each chart is drawn from its table: data in, options for ECharts out.
+"use strict";
+
+const draw = (() => {
+  let page, ink;
+
+  const rowsOf = (name) => {
+    const { columns, rows } = page.charts[name];
+    return rows.map((row) => Object.fromEntries(columns.map((column, n) => [column, row[n]])));
+  };
+  const jobs = () => Object.keys(page.jobs).filter((job) => page.charts.totals.rows.some((row) => row[0] === job));
+  const picked = (name, value) => page.filters.some(([n, v]) => n === name && v === value);
+  const anyPicked = (...names) => page.filters.some(([n]) => names.includes(n));
+  const number = (n) => (typeof n === "number" ? n.toLocaleString("en-US", { maximumFractionDigits: 2 }) : n);
+  const short = (n) => Math.abs(n) >= 1e4 ? Intl.NumberFormat("en-US", { notation: "compact" }).format(n) : number(n);
+  const cut = (text, most) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
+  const unique = (list) => [...new Set(list)];
+  const name = (column, value) => (value === null ? page.words.not_given : (page.names[column] || {})[value] || value);
+  const colour = (n) => ink.series[n % ink.series.length];
+
+  const base = () => ({
+    animationDuration: ink.still ? 0 : 250, animationDurationUpdate: ink.still ? 0 : 250,
+    textStyle: { fontFamily: ink.font, color: ink.text },
+    grid: { left: 8, right: 20, top: 16, bottom: 8, containLabel: true },
+    tooltip: { renderMode: "richText", confine: true, backgroundColor: ink.raised, borderColor: ink.line, textStyle: { color: ink.text, fontSize: 13 }, axisPointer: { type: "shadow", shadowStyle: { color: ink.shadow } } },
+    legend: { top: 2, left: 8, right: 8, type: "scroll", itemWidth: 12, itemHeight: 12, icon: "roundRect", textStyle: { color: ink.muted }, pageIconColor: ink.muted, pageIconInactiveColor: ink.line, pageTextStyle: { color: ink.muted } },
+  });
+  const categories = (data, more) => ({ type: "category", data, axisTick: { show: false }, axisLine: { lineStyle: { color: ink.line } }, axisLabel: { color: ink.muted, hideOverlap: true }, ...more });
+  const values = (more) => ({ type: "value", minInterval: 1, axisLabel: { color: ink.muted, formatter: short }, splitLine: { lineStyle: { color: ink.line } }, ...more });
+  const faded = (isPicked, any) => ({ opacity: any && !isPicked ? 0.35 : 1 });
+  const said = (title, parts) => [title, ...parts.map(([label, n]) => `${label}: ${number(n)}`)].join("\n");
+
+  // What is picked by a click: parameter and value of each datum.
+  const picks = (pairs) => ({ picks: pairs.map(([n, v]) => [n, v === null ? "" : String(v)]) });
+
+  function coded(chart, parameter, column, kind) {
+    const rows = rowsOf(chart);
+    const measure = chart === "resources" ? "records" : "people";
+    const codes = unique(rows.map((row) => row[column])).slice(0, 20);
+    const label = (code) => { const row = rows.find((r) => r[column] === code); return (row && row.display) || name(column, code); };
+    const all = jobs();
+    const find = (job, code) => rows.find((row) => row.job_id === job && row[column] === code);
+    const tip = (code) => said(label(code) + (code && label(code) !== code ? ` (${code})` : ""),
+      all.flatMap((job) => { const row = find(job, code); const of = all.length > 1 ? `${page.jobs[job]} · ` : ""; return row ? [[of + page.words.people, row.people], [of + page.words.records, row.records]] : []; }));
+    const any = anyPicked(parameter);
+    const datum = (code, value) => ({ value, name: label(code), code, ...picks([[parameter, code]]), itemStyle: faded(picked(parameter, code === null ? "" : code), any) });
+    if (kind === "tiles") {
+      return { ...base(), legend: undefined, tooltip: { ...base().tooltip, formatter: (at) => at.data.code === undefined ? "" : tip(at.data.code) },
+        series: [{ type: "pie", radius: ["38%", "72%"], center: ["50%", "50%"], padAngle: 1, itemStyle: { borderRadius: 3 }, label: { color: ink.text, formatter: (at) => cut(at.name, 24) }, labelLine: { lineStyle: { color: ink.line } },
+          data: codes.map((code, n) => { const d = datum(code, all.reduce((sum, job) => sum + ((find(job, code) || {})[measure] || 0), 0)); d.itemStyle.color = colour(n); return d; }) }] };
+    }
+    const shown = chart === "resources" ? codes : codes.slice(0, 15);
+    return { ...base(), grid: { ...base().grid, top: all.length > 1 ? 36 : 8, right: 52 }, legend: all.length > 1 ? base().legend : undefined,
+      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => tip(shown[at[0].dataIndex]) },
+      xAxis: values(),
+      yAxis: categories(shown.map((code) => label(code)), { inverse: true, axisLabel: { color: ink.text, interval: 0, formatter: (text) => cut(text, ink.narrow ? 18 : 30) } }),
+      series: all.map((job, n) => ({ type: "bar", name: page.jobs[job], color: colour(n), barMaxWidth: 18, barGap: "10%", cursor: "pointer",
+        label: { show: all.length === 1, position: "right", color: ink.muted, formatter: (at) => short(at.value) },
+        itemStyle: { borderRadius: [0, 3, 3, 0] }, data: shown.map((code) => datum(code, (find(job, code) || {})[measure] || 0)) })) };
+  }
+
+  // Every band from the youngest to the oldest, also those that nobody is in; who has no age comes first.
+  function everyBand(found) {
+    if (page.bands === "life") return [...found.filter((band) => band === ""), "0-17", "18-39", "40-64", "65-"];
+    const known = found.filter((band) => band !== "").map((band) => parseInt(band, 10));
+    const all = found.filter((band) => band === "");
+    const years = Number(page.bands);
+    for (let from = Math.min(...known); from <= Math.max(...known); from += years) all.push(from >= 100 ? "100-" : `${from}-${from + years - 1}`);
+    return all;
+  }
+
+  // A round number that is not smaller.
+  const roundUp = (n) => { const step = 10 ** Math.floor(Math.log10(n)) / 2; return Math.ceil(n / step) * step; };
+
+  function people(kind) {
+    const rows = rowsOf("people");
+    const bandOf = (row) => (row.age_from === null ? "" : `${row.age_from}-${row.age_to === null ? "" : row.age_to}`);
+    const label = (band) => band === "" ? page.words.not_given : band.endsWith("-") ? band.replace("-", "+") : band.replace("-", "–");
+    const found = unique(rows.slice().sort((a, b) => (a.age_from === null ? -1 : a.age_from) - (b.age_from === null ? -1 : b.age_from)).map(bandOf));
+    const bands = everyBand(found);
+    const order = ["male", "female", "other", "unknown", null];
+    const genders = unique(rows.map((row) => row.gender)).sort((a, b) => order.indexOf(a) - order.indexOf(b));
+    const all = jobs();
+    const any = anyPicked("gender", "age");
+    const isPicked = (gender, band) => (!anyPicked("gender") || picked("gender", gender === null ? "" : gender)) && (!anyPicked("age") || picked("age", band));
+    const left = kind === "pyramid" ? ["male"] : [];
+    const colours = { male: colour(0), female: colour(1) };
+    const series = all.flatMap((job, j) => genders.map((gender, g) => ({
+      type: "bar", stack: job, name: name("gender", gender) + (all.length > 1 ? ` · ${page.jobs[job]}` : ""), color: all.length > 1 ? colour(j * 2 + (gender === "male" ? 0 : 1)) : colours[gender] || colour(5 + g), cursor: "pointer", barMaxWidth: 26, barCategoryGap: "18%",
+      data: bands.map((band) => {
+        const n = rows.filter((row) => row.job_id === job && row.gender === gender && bandOf(row) === band).reduce((sum, row) => sum + row.people, 0);
+        return { value: left.includes(gender) ? -n : n, ...picks([["gender", gender], ["age", band]]), itemStyle: faded(isPicked(gender, band), any) };
+      }) })));
+    const tip = (at) => said(`${page.words.age} ${at[0].axisValueLabel}`, at.map((one) => [one.seriesName, Math.abs(one.value)]));
+    const categoriesAxis = categories(bands.map(label));
+    const most = roundUp(Math.max(2, ...series.flatMap((one) => one.data.map((d) => Math.abs(d.value)))));
+    const axis = values({ axisLabel: { color: ink.muted, formatter: (n) => short(Math.abs(n)) }, ...(kind === "pyramid" && genders.length <= 2 && all.length === 1 ? { min: -most, max: most } : {}) });
+    return { ...base(), grid: { ...base().grid, top: 36 }, tooltip: { ...base().tooltip, trigger: "axis", formatter: tip },
+      xAxis: kind === "pyramid" ? axis : categoriesAxis, yAxis: kind === "pyramid" ? categoriesAxis : axis, series };
+  }
+
+  // A period behind the other, also those in which nothing happened.
+  function everyPeriod(found) {
+    const known = found.filter((period) => period !== null).sort();
+    if (known.length === 0) return [];
+    const [first, last] = [known[0], known[known.length - 1]];
+    const all = [];
+    let [year, part] = [Number(first.slice(0, 4)), first.includes("Q") ? Number(first.slice(6)) : first.length > 4 ? Number(first.slice(5)) : 0];
+    const write = () => first.includes("Q") ? `${year}-Q${part}` : first.length > 4 ? `${year}-${String(part).padStart(2, "0")}` : String(year);
+    while (all.length < 3000) {
+      all.push(write());
+      if (write() >= last) break;
+      if (part === 0) year += 1;
+      else if (part === (first.includes("Q") ? 4 : 12)) { year += 1; part = 1; } else part += 1;
+    }
+    return all;
+  }
+
+  const zoom = (n) => n > 40 ? { dataZoom: [{ type: "slider", height: 18, bottom: 6, borderColor: ink.line, backgroundColor: "transparent", fillerColor: ink.shadow, handleSize: "120%", textStyle: { color: ink.muted }, labelFormatter: (_, text) => text, brushSelect: false, start: n > 240 ? 60 : 0 }] } : {};
+
+  function encounters(kind) {
+    const rows = rowsOf("encounters");
+    const periods = everyPeriod(unique(rows.map((row) => row.period)));
+    const unknown = rows.some((row) => row.period === null);
+    const axis = unknown ? [...periods, null] : periods;
+    const all = jobs();
+    const split = all.length > 1 ? all : unique(rows.map((row) => row.class));
+    // The same order, and so the same colour, whatever is picked.
+    const usual = ["AMB", "WELLNESS", "EMER", "IMP", "ACUTE", "VR", "HH", "SS", "OBSENC", null];
+    const place = (key) => (usual.includes(key) ? usual.indexOf(key) : usual.length);
+    const keys = all.length > 1 ? split : split.sort((a, b) => place(a) - place(b) || String(a).localeCompare(b));
+    const counts = new Map();
+    for (const row of rows) { const key = JSON.stringify([all.length > 1 ? row.job_id : row.class, row.period]); counts.set(key, (counts.get(key) || 0) + row.records); }
+    const any = anyPicked("class", "period");
+    const isPicked = (key, period) => (!anyPicked("period") || picked("period", period === null ? "" : period)) && (all.length > 1 || !anyPicked("class") || picked("class", key === null ? "" : key));
+    const line = kind !== "columns";
+    const series = keys.map((key, n) => ({
+      type: line ? "line" : "bar", name: all.length > 1 ? page.jobs[key] : name("class", key), color: colour(n), stack: kind === "lines" || (all.length > 1 && line) ? undefined : "all", areaStyle: kind === "areas" ? { opacity: 0.55 } : undefined, symbol: "circle", showSymbol: axis.length < 60, symbolSize: 5, lineStyle: { width: 2 }, cursor: "pointer", barMaxWidth: 46,
+      data: axis.map((period) => ({ value: counts.get(JSON.stringify([key, period])) || 0, ...picks(all.length > 1 ? [["period", period]] : [["period", period], ["class", key]]), itemStyle: line ? undefined : faded(isPicked(key, period), any) })) }));
+    return { ...base(), ...zoom(axis.length), grid: { ...base().grid, top: 36, bottom: axis.length > 40 ? 34 : 8 },
+      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => said(at[0].axisValueLabel, at.filter((one) => one.value > 0).map((one) => [one.seriesName, one.value])) },
+      xAxis: categories(axis.map((period) => (period === null ? page.words.not_given : period))), yAxis: values(), series };
+  }
+
+  // Of several units the one that most values have.
+  function mostUsedUnit(rows) {
+    const counts = new Map();
+    for (const row of rows) counts.set(row.unit, (counts.get(row.unit) || 0) + row.records);
+    return [...counts].sort((a, b) => b[1] - a[1])[0][0];
+  }
+
+  function histogram(kind) {
+    const rows = rowsOf("histogram");
+    const unit = mostUsedUnit(rows);
+    const mine = rows.filter((row) => row.unit === unit);
+    const label = (row) => row.from === null ? `< ${number(row.to)}` : row.to === null ? `≥ ${number(row.from)}` : number(row.from);
+    const range = (row) => row.from === null ? `< ${number(row.to)}` : row.to === null ? `≥ ${number(row.from)}` : `${number(row.from)} – < ${number(row.to)}`;
+    const bars = mine.filter((row, n) => mine.findIndex((other) => other.from === row.from && other.to === row.to) === n).sort((a, b) => (a.from === null ? -Infinity : a.from) - (b.from === null ? -Infinity : b.from));
+    const all = jobs();
+    return { ...base(), grid: { ...base().grid, top: all.length > 1 ? 36 : 24 }, legend: all.length > 1 ? base().legend : undefined,
+      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => said(`${range(bars[at[0].dataIndex])} ${unit || ""}`, at.map((one) => [all.length > 1 ? one.seriesName : page.words.records, one.value])) },
+      xAxis: categories(bars.map(label)), yAxis: values(),
+      series: all.map((job, n) => ({ type: kind === "lines" ? "line" : "bar", smooth: false, step: kind === "lines" ? "middle" : false, name: page.jobs[job], color: colour(n), barCategoryGap: "6%", symbol: "none",
+        data: bars.map((bar) => (mine.find((row) => row.job_id === job && row.from === bar.from && row.to === bar.to) || { records: 0 }).records) })) };
+  }
+
+  function trend(kind) {
+    const rows = rowsOf("trend");
+    const unit = mostUsedUnit(rows);
+    const mine = rows.filter((row) => row.unit === unit && row.period !== null);
+    const axis = everyPeriod(mine.map((row) => row.period));
+    const all = jobs();
+    const at = (job, period) => mine.find((row) => row.job_id === job && row.period === period);
+    const lineOf = (job, n, of) => ({ type: "line", color: colour(n), symbol: "circle", symbolSize: 5, showSymbol: axis.length < 60, connectNulls: true, lineStyle: { width: 2 }, data: axis.map((period) => { const row = at(job, period); return row ? row[of] : null; }) });
+    const one = all.length === 1 && kind === "quartiles";
+    const hidden = { type: "line", symbol: "none", lineStyle: { opacity: 0 }, stack: "half", connectNulls: false, silent: true, tooltip: { show: false } };
+    const series = one
+      ? [{ ...hidden, name: "-", data: axis.map((period) => { const row = at(all[0], period); return row ? row.quarter : null; }) },
+         { ...hidden, name: page.words.middle_half, color: colour(0), areaStyle: { opacity: 0.22 }, data: axis.map((period) => { const row = at(all[0], period); return row ? row.three_quarters - row.quarter : null; }) },
+         { ...lineOf(all[0], 0, "median"), name: page.words.median }]
+      : all.flatMap((job, n) => [{ ...lineOf(job, n, "median"), name: all.length > 1 ? page.jobs[job] : page.words.median }, ...(all.length === 1 ? [{ ...lineOf(job, 1, "mean"), name: page.words.mean }] : [])]);
+    const tip = (list) => { const period = list[0].axisValueLabel; return [period, ...all.map((job) => { const row = at(job, period); return row ? said(all.length > 1 ? page.jobs[job] : "", [[page.words.median, row.median], [page.words.quarter, row.quarter], [page.words.three_quarters, row.three_quarters], [page.words.mean, row.mean], [page.words.lowest, row.lowest], [page.words.highest, row.highest], [page.words.records, row.records]]).trim() : ""; })].filter(Boolean).join("\n"); };
+    return { ...base(), ...zoom(axis.length), grid: { ...base().grid, top: 36, bottom: axis.length > 40 ? 34 : 8 }, legend: { ...base().legend, data: series.map((s) => s.name).filter((s) => s !== "-") },
+      tooltip: { ...base().tooltip, trigger: "axis", axisPointer: { type: "line", lineStyle: { color: ink.muted } }, formatter: tip },
+      xAxis: categories(axis, { boundaryGap: false }), yAxis: values({ minInterval: 0, scale: true }), series };
+  }
+
+  const charts = {
+    resources: (kind) => coded("resources", "resource_type", "resource_type", kind),
+    people, encounters, histogram, trend,
+    conditions: (kind) => coded("conditions", "condition", "code", kind),
+    observations: (kind) => coded("observations", "observation", "code", kind),
+    medications: (kind) => coded("medications", "medication", "code", kind),
+  };
+
+  return (thePage, theInk, chart, kind) => {
+    [page, ink] = [thePage, theInk];
+    return page.charts[chart].rows.length === 0 ? null : charts[chart](kind);
+  };
+})();

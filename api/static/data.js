@@ -1,0 +1,105 @@
+// Draws the charts, and picks what is clicked. Every pick is a link in the tables too.
+
+(() => {
+  let page, charts = [];
+
+  // The theme's colours, as they are now.
+  function inks() {
+    const probe = document.createElement("span");
+    probe.className = "probe";
+    document.body.append(probe);
+    const colour = (token) => { probe.style.color = `var(--${token})`; return getComputedStyle(probe).color; };
+    const ink = {
+      text: colour("text"), muted: colour("muted"), line: colour("line"), raised: colour("raised"),
+      series: ["c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8"].map(colour),
+      font: getComputedStyle(document.documentElement).fontFamily,
+      narrow: matchMedia("(max-width: 40rem)").matches,
+      still: matchMedia("(prefers-reduced-motion: reduce)").matches,
+    };
+    ink.shadow = ink.muted.replace("rgb(", "rgba(").replace(")", ", 0.14)");
+    probe.remove();
+    return ink;
+  }
+
+  const kindOf = (select) => { const kept = localStorage.getItem(`chart.${select.dataset.chart}`); return [...select.options].some((o) => o.value === kept) ? kept : select.options[0].value; };
+
+  function render() {
+    charts.forEach((chart) => chart.dispose());
+    charts = [];
+    const numbers = document.getElementById("chart-numbers");
+    if (!numbers) return;
+    page = JSON.parse(numbers.textContent);
+    const ink = inks();
+    for (const place of document.querySelectorAll(".chart[data-chart]")) {
+      const name = place.dataset.chart;
+      const select = document.querySelector(`select[data-chart="${name}"]`);
+      if (select) { select.hidden = false; select.value = kindOf(select); }
+      const option = draw(page, ink, name, select ? select.value : "");
+      if (!option) {
+        const empty = document.createElement("p");
+        empty.className = "empty";
+        empty.textContent = page.words.empty;
+        place.replaceChildren(empty);
+        continue;
+      }
+      const chart = echarts.init(place, null, { renderer: "canvas" });
+      chart.setOption(option);
+      chart.on("click", (at) => { if (at.data && at.data.picks) pick(at.data.picks); });
+      charts.push(chart);
+    }
+  }
+
+  // The same as the links in the tables: picked twice is let go.
+  function pick(picks) {
+    const old = [...new URLSearchParams(location.search)];
+    const has = ([name, value]) => old.some(([n, v]) => n === name && v === value);
+    const without = old.filter(([n, v]) => !picks.some(([name, value]) => n === name && v === value));
+    const query = new URLSearchParams(picks.every(has) ? without : [...without, ...picks]);
+    go(`/data?${query}`);
+  }
+
+  // Only the numbers change: what is open stays open, and nothing jumps.
+  let latest = 0;
+  async function go(url, push = true) {
+    const mine = ++latest;
+    const old = document.getElementById("numbers");
+    old.setAttribute("aria-busy", "true");
+    const open = [...old.querySelectorAll("details[open]")].map((one) => one.parentElement.getAttribute("aria-labelledby"));
+    try {
+      const answer = await fetch(url, { headers: { accept: "text/html" } });
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("numbers");
+      if (mine !== latest) return;
+      if (!answer.ok || !fresh) { location.href = url; return; }
+      for (const one of fresh.querySelectorAll("details.twin")) one.open = open.includes(one.parentElement.getAttribute("aria-labelledby"));
+      charts.forEach((chart) => chart.dispose());
+      charts = [];
+      old.replaceWith(document.adoptNode(fresh));
+      if (push) history.pushState(null, "", url);
+      for (const link of document.querySelectorAll(".foot a[href*='back=']")) {
+        const to = new URL(link.href);
+        to.searchParams.set("back", location.pathname + location.search);
+        link.href = to;
+      }
+      render();
+    } catch {
+      location.href = url;
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("#numbers a[href^='/data?']");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    go(link.getAttribute("href"));
+  });
+  document.addEventListener("change", (event) => {
+    if (!event.target.matches("select.kind")) return;
+    localStorage.setItem(`chart.${event.target.dataset.chart}`, event.target.value);
+    render();
+  });
+  addEventListener("popstate", () => go(location.pathname + location.search, false));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", render);
+  let width = innerWidth;
+  new ResizeObserver(() => { if (innerWidth !== width) { width = innerWidth; charts.forEach((chart) => chart.resize()); } }).observe(document.documentElement);
+  render();
+})();
