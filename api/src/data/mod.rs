@@ -4,6 +4,7 @@
 //! shows what is beside it too. So a number is what plain SQL over the resources gives: `WHERE patient_id IN (the people)`.
 
 mod answer;
+pub mod browse;
 mod charts;
 mod chosen;
 mod count;

@@ -9,6 +9,8 @@ pub mod frame;
 pub mod login;
 pub mod page;
 pub mod preferences;
+pub mod references;
+pub mod resources;
 pub mod texts;
 
 use std::sync::Arc;
@@ -40,6 +42,9 @@ pub fn table() -> Vec<Route> {
         Route::of(VIEWER, Method::GET, "/", || async { Redirect::to("/exports") }),
         Route::of(VIEWER, Method::GET, "/exports", exports::list),
         Route::of(VIEWER, Method::GET, "/data", data::read),
+        Route::of(VIEWER, Method::GET, "/data/{job_id}/resources", resources::list),
+        Route::of(VIEWER, Method::POST, "/data/{job_id}/resources", resources::search),
+        Route::of(VIEWER, Method::GET, "/data/{job_id}/resources/{resource_type}/{id}", resources::one),
         Route::of(ANYBODY, Method::GET, "/login", login::form),
         Route::of(ANYBODY, Method::POST, "/login", login::submit),
         Route::of(VIEWER, Method::POST, "/logout", login::log_out),

@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod jwks;
 pub mod kick_off;
 pub mod operations;
+pub mod resources;
 pub mod resume;
 pub mod retry;
 pub mod status;
@@ -96,6 +97,9 @@ pub fn table() -> Vec<Route> {
         Route::of(OPERATOR, Method::POST, "/api/bulk-data/jobs/{job_id}/accept", operations::accept),
         Route::of(VIEWER, Method::GET, "/api/bulk-data/data", data::read),
         Route::of(VIEWER, Method::GET, "/api/bulk-data/data/{chart}", data::one),
+        Route::of(VIEWER, Method::GET, "/api/bulk-data/jobs/{job_id}/resources/{resource_type}", resources::list),
+        Route::of(VIEWER, Method::POST, "/api/bulk-data/jobs/{job_id}/resources/{resource_type}", resources::search),
+        Route::of(VIEWER, Method::GET, "/api/bulk-data/jobs/{job_id}/resources/{resource_type}/{id}", resources::one),
         Route::of(VIEWER, Method::GET, "/openapi.json", docs::document),
         Route::of(VIEWER, Method::GET, "/docs", docs::page),
         Route::of(VIEWER, Method::GET, "/docs/{file}", docs::file),

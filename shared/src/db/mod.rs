@@ -13,6 +13,7 @@ pub mod file_parts;
 pub mod login_limits;
 pub mod orphan_exports;
 pub mod rejected_lines;
+pub mod resources;
 pub mod sessions;
 pub mod signing_keys;
 pub mod sources;

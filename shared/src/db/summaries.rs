@@ -223,3 +223,17 @@ pub fn columns_of<'c>(
     )
     .fetch(pool)
 }
+
+/// The resource types of an export that was summed up, with the number of each; the most frequent first.
+pub async fn resource_types(db: impl PgExecutor<'_>, summary_id: Uuid) -> sqlx::Result<Vec<(String, i64)>> {
+    let rows = sqlx::query!(
+        r#"SELECT CASE kind WHEN 'patient' THEN 'Patient' WHEN 'condition' THEN 'Condition' WHEN 'encounter' THEN 'Encounter'
+                            WHEN 'observation' THEN 'Observation' WHEN 'medication' THEN 'MedicationRequest' ELSE code END AS "name!",
+                  sum(records)::bigint AS "records!"
+             FROM bulkhead.summary_columns WHERE summary_id = $1 GROUP BY 1 ORDER BY 2 DESC, 1"#,
+        summary_id
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.name, row.records)).collect())
+}

@@ -1,5 +1,6 @@
 //! The data page's numbers: the same as plain SQL over the resources gives, whatever was picked and whatever happened to the export.
 
+mod browser;
 mod changes;
 mod numbers;
 mod page;

@@ -17,7 +17,7 @@ use super::data_of;
 use crate::setup;
 
 /// The pages over a database, in an open house.
-async fn pages(app: &App) -> String {
+pub async fn pages(app: &App) -> String {
     let cipher = Cipher::from_base64(&secret_key()).expect("a key");
     let access = Access { pages: ApiAuth::Open, ..Access::default() };
     let state = ApiState { access, ..ApiState::new(app.pool.clone(), cipher, OutgoingRules::default(), 20) };
@@ -28,7 +28,7 @@ async fn pages(app: &App) -> String {
     base
 }
 
-async fn read(base: &str, path: &str, language: &str) -> (String, String) {
+pub async fn read(base: &str, path: &str, language: &str) -> (String, String) {
     let answer = client().get(format!("{base}{path}")).header("accept-language", language).send().await.expect("an answer");
     assert_eq!(answer.status(), 200, "{path}");
     let policy = answer.headers()["content-security-policy"].to_str().expect("text").to_owned();
@@ -36,7 +36,7 @@ async fn read(base: &str, path: &str, language: &str) -> (String, String) {
 }
 
 /// The links of a page.
-fn links(html: &str) -> Vec<String> {
+pub fn links(html: &str) -> Vec<String> {
     html.split("href=\"")
         .skip(1)
         .filter_map(|rest| rest.split('"').next())

@@ -1,0 +1,99 @@
+//! A resource as text, with references that lead to what they name, where the export has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bulkhead_shared::db::resources;
+use sqlx::PgPool;
+use url::form_urlencoded::byte_serialize;
+use uuid::Uuid;
+
+/// A resource's text in pieces.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    Text(String),
+    /// A reference to what is in the export, and where that is shown.
+    Link(String, String),
+    /// A reference to what is not.
+    Missing(String),
+}
+
+const MARK: &str = "\"reference\": \"";
+
+/// Cuts a pretty-printed resource at its references.
+pub async fn pieces(pool: &PgPool, export: Uuid, text: &str) -> sqlx::Result<Vec<Piece>> {
+    let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (resource_type, id) in cut(text).filter_map(|(_, reference)| target(reference)) {
+        wanted.entry(resource_type.to_owned()).or_default().insert(id.to_owned());
+    }
+    let mut known = BTreeSet::new();
+    for (resource_type, ids) in wanted {
+        let ids: Vec<String> = ids.into_iter().collect();
+        for id in resources::known(pool, export, &resource_type, &ids).await? {
+            known.insert((resource_type.clone(), id));
+        }
+    }
+    let mut pieces = Vec::new();
+    let mut done = 0;
+    for (at, reference) in cut(text) {
+        pieces.push(Piece::Text(text[done..at].to_owned()));
+        done = at + reference.len();
+        pieces.push(match target(reference) {
+            Some((resource_type, id)) if known.contains(&(resource_type.to_owned(), id.to_owned())) => {
+                Piece::Link(reference.to_owned(), address(&export.to_string(), resource_type, id))
+            }
+            _ => Piece::Missing(reference.to_owned()),
+        });
+    }
+    pieces.push(Piece::Text(text[done..].to_owned()));
+    Ok(pieces)
+}
+
+/// Where a resource is shown.
+pub fn address(job: &str, resource_type: &str, id: &str) -> String {
+    let part = |text: &str| byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
+    format!("/data/{job}/resources/{}/{}", part(resource_type), part(id))
+}
+
+/// Each reference with its place. What a text of the resource quotes has its quotes escaped, and is none.
+fn cut(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.match_indices(MARK).filter_map(|(at, mark)| {
+        let start = at + mark.len();
+        let end = text[start..].find('"')?;
+        Some((start, &text[start..start + end]))
+    })
+}
+
+/// Type and id of a reference: relative, absolute, or of a version (FHIR R4, "References").
+fn target(reference: &str) -> Option<(&str, &str)> {
+    let mut segments: Vec<&str> = reference.split('/').collect();
+    if let Some(history) = segments.iter().position(|segment| *segment == "_history") {
+        segments.truncate(history);
+    }
+    let id = segments.pop().filter(|id| !id.is_empty() && !id.contains('\\'))?;
+    let resource_type = segments
+        .pop()
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase()) && name.chars().all(|c| c.is_ascii_alphanumeric()))?;
+    Some((resource_type, id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_in_every_form_have_their_target() {
+        for reference in ["Patient/7", "https://fhir.example.org/r4/Patient/7", "Patient/7/_history/2"] {
+            assert_eq!(target(reference), Some(("Patient", "7")), "{reference}");
+        }
+        for reference in ["#contained", "urn:uuid:0b0c", "patient/7", "Patient/", "7"] {
+            assert_eq!(target(reference), None, "{reference}");
+        }
+        assert_eq!(address("j", "Patient", "a b/&"), "/data/j/resources/Patient/a%20b%2F%26");
+    }
+
+    #[test]
+    fn what_a_text_only_quotes_is_no_reference() {
+        let text = r#"{ "subject": { "reference": "Patient/7" }, "note": "\"reference\": \"Patient/8\"" }"#;
+        assert_eq!(cut(text).map(|(_, reference)| reference).collect::<Vec<_>>(), ["Patient/7"]);
+    }
+}
