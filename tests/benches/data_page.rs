@@ -79,6 +79,7 @@ async fn ask(app: &App, query: &str) -> (f64, bool) {
 
 /// The same without summaries: three of the nine charts.
 async fn plain_sql(bench: &Bench, app: &App) {
+    app.sql("ANALYZE fhir.patients, fhir.conditions, fhir.observations, fhir.encounters").await;
     let mut samples = Samples::of("milliseconds, plain SQL over the resources, a chart each");
     let women = format!("SELECT patient_id FROM fhir.patients WHERE etl_job_id = '{JOB}' AND gender = 'female'");
     for _ in 0..bench.runs.min(3) {
