@@ -61,7 +61,7 @@ BEGIN
                SET state = 'pending', error = NULL, cursor = CASE WHEN f.state = 'failed' THEN f.cursor END
              WHERE f.export_id = job AND (f.state = 'failed'
                 OR (f.expected_count IS NOT NULL AND f.state = 'downloaded' AND f.lines <> f.expected_count)
-                OR jsonb_path_exists(f.cursor, '$.seen ? (@.empty_matches > 0 || @.strangers > 0
+                OR jsonb_path_exists(f.cursor, '$.seen ? (@.empty_matches > 0 || @.strangers > 0 || (@.repeated > 0 && @.total == null)
                                                        || @.outcomes[*].severity == "error" || @.outcomes[*].severity == "fatal")')
                 OR EXISTS (SELECT FROM bulkhead.file_parts p WHERE p.file_id = f.id AND (p.rejects > 0 OR p.state = 'lost')))
             RETURNING f.id)

@@ -45,6 +45,22 @@ async fn pages_that_overlap_are_read_again_and_if_they_stay_so_nothing_is_missin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_that_overlap_around_a_refusal_are_told_apart_too() {
+    let app = start("", &[("SEARCH_PAGE", "5")]).await;
+    for _ in 0..3 {
+        app.sandbox.fault("search:delay=1ms@Observation");
+    }
+    app.sandbox.fault("search:status=429;retry-after=1@Observation");
+    app.sandbox.fault("search:overlap*always@Observation");
+    let job = app.export_of(GROUP, &["Observation"]).await;
+    let status = app.until(job, "completed").await;
+    assert!(findings(&status).iter().all(|(kind, _)| kind == "duplicates"), "{status:#}");
+    assert!(app.sandbox.stats().faults > 4, "there was a refusal");
+    app.assert_rows_are(job, "Observation", &app.sandbox.ndjson(GROUP, "Observation")).await;
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ignores_whose_resources_are_asked_for_gives_no_row() {
     let app = start("search-ignore=patient,_id", &[("SEARCH_PATIENTS", "1")]).await;
     let job = app.export_of(GROUP, &["Observation", "Patient"]).await;
@@ -142,7 +158,7 @@ async fn patients_whom_a_refusal_quotes_are_shown_to_nobody() {
     let app = start("", &[]).await;
     let named = ids(&app, GROUP).remove(0);
     app.sandbox.fault(&*format!("search:status=403;text=Not allowed: patient={named}@Observation"));
-    app.sandbox.fault(&*format!("search:status=422;text=Patient/{named}. is strange*always@Condition"));
+    app.sandbox.fault(&*format!("search:status=422;text=patient=x%2C{named}%2Cy is strange*always@Condition"));
     for kind in ["Observation", "Condition"] {
         let job = app.export_of(GROUP, &[kind]).await;
         let status = app.until(job, "failed").await.to_string();

@@ -72,7 +72,10 @@ impl Search {
         let of_an_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
         let mut text = String::with_capacity(words.len());
         let mut rest = words;
-        while let Some(start) = rest.find(of_an_id) {
+        while let Some(first) = rest.find(of_an_id) {
+            // A quoted query is encoded: `%2C` is a comma, and not part of the id behind it.
+            let encoded = rest[..first].ends_with('%') && rest[first..].bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+            let start = if encoded { first + 2 } else { first };
             let len = rest[start..].find(|c| !of_an_id(c)).unwrap_or(rest.len() - start);
             let (before, word) = (&rest[..start], &rest[start..start + len]);
             text.push_str(before);
@@ -298,6 +301,20 @@ mod tests {
         assert_eq!(value("_id", &["a"]), "a");
         assert_eq!(value("subject", &["a", "b"]), "Patient/a,Patient/b");
         assert_eq!(value("patient", &["a,b|c$d\\e"]), r"a\,b\|c\$d\\e", "one patient stays one");
+    }
+
+    #[test]
+    fn patients_are_redacted_however_they_are_quoted() {
+        let search = search("patient", &["a-1", "b2", "9"]);
+        for (words, shown) in [
+            ("Patient/a-1. is not known", "Patient/… is not known"),
+            ("patient=a-1%2Cb2%2c9&x=%20b2", "patient=…%2C…%2c…&x=%20…"),
+            ("subject=Patient%2Fb2", "subject=Patient%2F…"),
+            ("a-12 and 99 % are others", "a-12 and 99 % are others"),
+            ("50%", "50%"),
+        ] {
+            assert_eq!(search.redacted(words), shown);
+        }
     }
 
     #[test]

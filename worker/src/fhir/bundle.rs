@@ -136,8 +136,10 @@ impl Page {
         };
         let kind = serde_json::from_str::<Kind>(resource).ok().and_then(|kind| kind.resource_type);
         if mode == Some("outcome") || (kind.as_deref() == Some("OperationOutcome") && searched != "OperationOutcome") {
-            for issue in OperationOutcome::read(resource.as_bytes()).unwrap_or_default().issue {
-                seen.said(severity(&issue.severity), search.redacted(&issue.text()));
+            let mut outcome = OperationOutcome::read(resource.as_bytes()).unwrap_or_default();
+            outcome.change_words(|words| search.redacted(words));
+            for issue in outcome.issue {
+                seen.said(severity(&issue.severity), issue.text());
             }
             return;
         }

@@ -110,11 +110,11 @@ pub struct Read {
 
 /// Reads a resource. A refusal that may pass is an error, any other is the caller's matter.
 pub async fn ask(work: &Work, url: Url) -> Result<Result<Read, Refusal>, StageError> {
-    send(work, Ask::get(url)).await
+    send(work, Ask::get(url), None).await
 }
 
-/// The same for any question.
-pub async fn send(work: &Work, ask: Ask) -> Result<Result<Read, Refusal>, StageError> {
+/// The same for any question; a refusal is without the patients of this search.
+pub async fn send(work: &Work, ask: Ask, search: Option<&Search>) -> Result<Result<Read, Refusal>, StageError> {
     let mut ask = ask.accept("application/fhir+json");
     ask.same_origin_only = true;
     let answer = auth::send(work.http(), &work.tokens(), ask).await?;
@@ -124,6 +124,10 @@ pub async fn send(work: &Work, ask: Ask) -> Result<Result<Read, Refusal>, StageE
         return Ok(Ok(Read { headers, body }));
     }
     let refusal = Refusal::read(work.http(), answer).await?;
+    let refusal = match search {
+        Some(search) => refusal.without(search),
+        None => refusal,
+    };
     match refusal.status {
         401 => Err(refusal.credentials().unwrap_or(StageError::Lost)),
         429 => Err(StageError::Again(pace::SLOW_DOWN.to_owned(), refusal.retry_after.unwrap_or(pace::PAUSE))),

@@ -37,6 +37,10 @@ pub fn findings_of(file: &FileTotals) -> Vec<Finding> {
         let message = format!("{kind} search {n}: resources of patients who were not asked for: {}.", seen.strangers);
         find(Severity::Error, FindingKind::FilterNotApplied, message);
     }
+    if seen.repeated > 0 && seen.announced().is_none() {
+        let message = format!("{kind} search {n}: resources that came on two pages: {}; others may have been passed over.", seen.repeated);
+        find(Severity::Error, FindingKind::CountMismatch, message);
+    }
     if seen.out_of_time > 0 {
         let message = format!("{kind} search {n}: resources that _lastUpdated should have left out: {}.", seen.out_of_time);
         find(Severity::Warning, FindingKind::FilterNotApplied, message);

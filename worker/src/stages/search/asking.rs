@@ -175,39 +175,41 @@ impl Paging<'_> {
     /// Whether a refused question would be answered for one patient: then it was too much, and not wrong.
     async fn bears_one_patient(&mut self) -> Result<bool, StageError> {
         let Some(one) = self.search.in_pieces(1).map(|mut pieces| pieces.remove(0)) else { return Ok(false) };
-        Ok(members::send(self.work, self.question(&one, 1)?).await?.is_ok())
+        Ok(members::send(self.work, self.question(&one, 1)?, Some(&self.search)).await?.is_ok())
     }
 
     /// A server may answer for some of the patients only, without a word: then it is asked for fewer at once. `true`: it is, from now on.
     pub(super) async fn is_of_some_only(&mut self) -> Result<bool, StageError> {
         let seen = &self.cursor.seen;
         let given = seen.matches - seen.repeated - seen.strangers;
-        if let Some(half) = self.search.half().filter(|_| self.search.asked_by_id().is_some_and(|asked| given < asked)) {
-            self.split(half, "The server did not give all patients that were asked for").await?;
-            return Ok(true);
-        }
+        let fewer = self.search.asked_by_id().is_some_and(|asked| given < asked);
         if self.is_of_one_only().await? {
             self.split(1, super::ONE_ONLY).await?;
+            return Ok(true);
+        }
+        if let Some(half) = self.search.half().filter(|_| fewer) {
+            self.split(half, "The server did not give all patients that were asked for").await?;
             return Ok(true);
         }
         Ok(false)
     }
 
-    /// All matches are of the first or the last patient: nobody knows whether the others have nothing, or were not looked at. Asked for
-    /// without that patient, the server shows it.
+    /// All matches are of the first or the last patient: nobody knows whether the others have nothing, or were not looked at. Asked with that
+    /// patient at the other end of the list, a server that reads one only does not give that patient's any more.
     async fn is_of_one_only(&mut self) -> Result<bool, StageError> {
         let (seen, Some(patients)) = (&self.cursor.seen, &self.search.patients) else { return Ok(false) };
         let Some(owner) = seen.owner.as_ref().filter(|_| !seen.owners && !seen.is_doubtful()) else { return Ok(false) };
-        let others: Vec<String> = patients.ids.iter().filter(|id| *id != owner).cloned().collect();
-        if others.is_empty() || (patients.ids.first() != Some(owner) && patients.ids.last() != Some(owner)) {
+        let mut turned = patients.ids.clone();
+        turned.reverse();
+        if turned.len() < 2 || (patients.ids.first() != Some(owner) && patients.ids.last() != Some(owner)) {
             return Ok(false);
         }
-        let others = Search { patients: Some(Patients { by: patients.by.clone(), ids: others }), ..self.search.clone() };
-        let Ok(answer) = members::send(self.work, self.question(&others, 1)?).await? else { return Ok(false) };
+        let turned = Search { patients: Some(Patients { by: patients.by.clone(), ids: turned }), ..self.search.clone() };
+        let Ok(answer) = members::send(self.work, self.question(&turned, 1)?, Some(&self.search)).await? else { return Ok(false) };
         let base = members::url(self.work, &[])?;
-        let page = Page::read(&answer.body, &base, &others, &mut Seen::default());
-        let of_another = |page: Page| page.matches.iter().any(|found| found.owners.iter().any(|found| found != owner));
-        Ok(page.is_ok_and(of_another))
+        let page = Page::read(&answer.body, &base, &turned, &mut Seen::default());
+        let of_owner = |page: &Page| page.matches.iter().any(|found| found.owners.contains(owner));
+        Ok(page.is_ok_and(|page| !of_owner(&page)))
     }
 
     /// It keeps so many patients at most; the others are other searches from now on.

@@ -3,14 +3,16 @@
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::{self, BufRead as _, BufReader, Read},
 };
 
 use bulkhead_shared::domain::search::{Search, Seen};
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 
 use crate::fhir::bundle::{Match, Page};
 
-/// What is known of the pages that this claim has read.
+/// What is known of the pages that were read, by this claim or before it.
 #[derive(Debug, Default)]
 pub struct Doubts {
     /// Digests of the ids.
@@ -18,24 +20,36 @@ pub struct Doubts {
 }
 
 impl Doubts {
+    /// Takes in what an earlier claim has stored: a resource a line.
+    pub fn remember(mut self, stored: impl Read) -> io::Result<Self> {
+        #[derive(Deserialize)]
+        struct Named {
+            id: Option<String>,
+        }
+        for line in BufReader::new(stored).split(b'\n') {
+            let named = serde_json::from_slice::<Named>(&line?).ok();
+            self.ids.extend(named.and_then(|named| named.id).as_deref().map(digest));
+        }
+        Ok(self)
+    }
+
     /// Looks at a page. `true`: it is of other patients, for the most part.
     pub fn look_at(&mut self, page: &Page, search: &Search, seen: &mut Seen) -> bool {
         totals(page, seen);
         not_applied(page, search, seen);
         let mut strangers = 0;
+        // Twice on one page is a server's clumsy join; on two pages it took the place of something else.
+        let here: HashSet<u64> = page.matches.iter().filter_map(|found| found.id.as_deref().map(digest)).collect();
+        seen.repeated += i64::try_from(here.intersection(&self.ids).count()).unwrap_or_default();
+        self.ids.extend(here);
         for found in &page.matches {
-            if found.id.as_ref().is_some_and(|id| !self.ids.insert(digest(id))) {
-                seen.repeated += 1;
-            }
             if is_out_of_time(found, search) {
                 seen.out_of_time += 1;
             }
             let Some(patients) = &search.patients else { continue };
-            match found.owners.iter().find(|owner| patients.ids.contains(owner)) {
-                Some(owner) => seen.met(owner),
-                None if found.owners.is_empty() => {}
-                None => strangers += 1,
-            }
+            let mut ours = found.owners.iter().filter(|owner| patients.ids.contains(owner)).peekable();
+            strangers += i64::from(ours.peek().is_none() && !found.owners.is_empty());
+            ours.for_each(|owner| seen.met(owner));
         }
         seen.strangers += strangers;
         usize::try_from(strangers).is_ok_and(|strangers| strangers * 2 > page.matches.len())
@@ -144,6 +158,15 @@ mod tests {
         assert_eq!(grown.expected(), Some(3));
         let (short, _) = seen(&[(Some(9), "", &[("1", "a")])]);
         assert!(short.is_doubtful());
+    }
+
+    #[test]
+    fn what_an_earlier_claim_stored_is_remembered() {
+        let stored = b"{\"resourceType\":\"Observation\",\"id\":\"2\"}\n{\"id\":7}\nnonsense\n";
+        let mut seen = Seen { pages: 1, matches: 2, ..Seen::default() };
+        let page = page(Some(3), "", &[("2", "b")], &mut seen);
+        Doubts::default().remember(&stored[..]).unwrap().look_at(&page, &search(), &mut seen);
+        assert_eq!(seen.repeated, 1);
     }
 
     #[test]

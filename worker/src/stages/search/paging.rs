@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bulkhead_shared::{
+    blob::BlobError,
     domain::{
         failure::Reason,
         file::{ExportFile, FilePart, PartState},
@@ -62,11 +63,28 @@ impl<'w> Paging<'w> {
         };
         paging.know(work.parts().await?);
         match paging.end_of_stored() {
-            Some(cut) => paging.part = Growing::at(cut, 0),
+            Some(cut) if paging.remember().await? => paging.part = Growing::at(cut, 0),
             // A part is gone: then all are read again, and compared.
-            None => paging.begin_anew().await?,
+            _ => paging.begin_anew().await?,
         }
         Ok(paging)
+    }
+
+    /// What is stored is known again: a page that shifted shows by what comes twice. `false`: a part is gone.
+    async fn remember(&mut self) -> Result<bool, StageError> {
+        for n in 0..self.cursor.part {
+            let Some(part) = self.known.get(&n) else { return Ok(false) };
+            let blob = match self.work.blobs().open(&part.blob_key).await {
+                Ok(blob) => blob,
+                Err(BlobError::Missing) => return Ok(false),
+                Err(error) => return Err(not_kept(error)),
+            };
+            let doubts = std::mem::take(&mut self.doubts);
+            let read = tokio::task::spawn_blocking(move || doubts.remember(blob)).await;
+            let Ok(Ok(doubts)) = read else { return Ok(false) };
+            self.doubts = doubts;
+        }
+        Ok(true)
     }
 
     fn know(&mut self, parts: Vec<FilePart>) {
