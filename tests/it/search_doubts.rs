@@ -61,6 +61,41 @@ async fn pages_that_overlap_around_a_refusal_are_told_apart_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_that_overlap_without_a_total_are_a_gap_that_a_retry_mends() {
+    let app = start("no-total", &[("SEARCH_PAGE", "5")]).await;
+    app.sandbox.fault("search:overlap*always@Observation");
+    let job = app.export_of(GROUP, &["Observation"]).await;
+    let status = app.until(job, "failed").await;
+    assert!(findings(&status).contains(&("count_mismatch".to_owned(), "error".to_owned())), "{status:#}");
+    assert!(words(&status).contains("came on two pages"), "{status:#}");
+    app.sandbox.clear_faults();
+    retry(&app, job).await;
+    let status = app.until(job, "completed").await;
+    assert_eq!(findings(&status), found("unconfirmed", "warning"), "{status:#}");
+    app.assert_rows_of(job, GROUP, &["Observation"]).await;
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_end_after_their_export_failed_leave_it_ready_for_a_retry() {
+    let app = start("", &[]).await;
+    app.sandbox.fault("metadata:hold");
+    let job = app.export_of(GROUP, &["Observation"]).await;
+    app.until_sql("SELECT EXISTS (SELECT FROM bulkhead.stages WHERE export_id = $1 AND kind = 'members' AND state = 'running')", job).await;
+    app.sql(
+        "UPDATE bulkhead.exports SET failed_from = state, state = 'failed', finished_at = clock_timestamp(), failure_stage = 'download',
+                failure_reason = 'credentials', failure_detail = 'Refused.', failure_remedy = 'Retry.'",
+    )
+    .await;
+    app.sandbox.release();
+    app.until_sql("SELECT EXISTS (SELECT FROM bulkhead.stages WHERE export_id = $1 AND kind = 'members' AND state = 'done')", job).await;
+    retry(&app, job).await;
+    app.until(job, "completed").await;
+    app.assert_rows_of(job, GROUP, &["Observation"]).await;
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ignores_whose_resources_are_asked_for_gives_no_row() {
     let app = start("search-ignore=patient,_id", &[("SEARCH_PATIENTS", "1")]).await;
     let job = app.export_of(GROUP, &["Observation", "Patient"]).await;
@@ -149,6 +184,7 @@ async fn pages_before_a_refusal_are_not_asked_for_again() {
     let status = app.until(job, "completed").await;
     app.assert_rows_of(job, GROUP, &["Observation"]).await;
     assert_eq!(findings(&status), [], "{status:#}");
+    assert_eq!(app.sandbox.stats().faults, 8, "four delays and four refusals");
     assert_eq!(app.sandbox.stats().searches, pages, "each page is answered once");
     app.assert_nothing_left().await;
 }

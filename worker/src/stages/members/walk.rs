@@ -12,7 +12,6 @@ use bulkhead_shared::{
     },
     queue::{StageError, Trouble},
 };
-
 use tokio::time::Instant;
 
 use super::{Read, ask, impossible, url};

@@ -185,13 +185,12 @@ impl Paging<'_> {
         let fewer = self.search.asked_by_id().is_some_and(|asked| given < asked);
         if self.is_of_one_only().await? {
             self.split(1, super::ONE_ONLY).await?;
-            return Ok(true);
-        }
-        if let Some(half) = self.search.half().filter(|_| fewer) {
+        } else if fewer && let Some(half) = self.search.half() {
             self.split(half, "The server did not give all patients that were asked for").await?;
-            return Ok(true);
+        } else {
+            return Ok(false);
         }
-        Ok(false)
+        Ok(true)
     }
 
     /// All matches are of the first or the last patient: nobody knows whether the others have nothing, or were not looked at. Asked with that

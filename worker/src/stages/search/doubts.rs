@@ -80,9 +80,8 @@ fn not_applied(page: &Page, search: &Search, seen: &mut Seen) {
     if !asked.iter().any(|(name, _)| applied(name)) {
         return;
     }
-    let names: Vec<&String> = search.query.iter().map(|(name, _)| name).filter(|name| !applied(name)).collect();
-    for name in names {
-        if !seen.not_applied.contains(name) {
+    for (name, _) in &search.query {
+        if !applied(name) && !seen.not_applied.contains(name) {
             seen.not_applied.push(name.clone());
         }
     }

@@ -70,8 +70,11 @@ impl<'w> Paging<'w> {
         Ok(paging)
     }
 
-    /// What is stored is known again: a page that shifted shows by what comes twice. `false`: a part is gone.
+    /// What is stored is known again: a page that shifted shows by what comes twice. `false`: a part is gone, or cannot be read.
     async fn remember(&mut self) -> Result<bool, StageError> {
+        if self.cursor.at_end {
+            return Ok(true);
+        }
         for n in 0..self.cursor.part {
             let Some(part) = self.known.get(&n) else { return Ok(false) };
             let blob = match self.work.blobs().open(&part.blob_key).await {
