@@ -128,7 +128,7 @@ pub async fn settled(state: &ApiState, id: Uuid, wait: Duration) -> Result<Respo
         };
         tokio::select! {
             () = state.stopping.cancelled() => {}
-            () = watch.changed(deadline) => sleep_until(earliest.min(deadline)).await,
+            _ = watch.changed(deadline) => sleep_until(earliest.min(deadline)).await,
         }
     }
     let answer = last.map_or_else(|| taken_in(id), Answer::from);

@@ -27,14 +27,19 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The exports that somebody waits for.
 #[derive(Debug, Default)]
-struct Watched(Mutex<HashMap<Uuid, watch::Sender<()>>>);
+struct Watched {
+    exports: Mutex<HashMap<Uuid, watch::Sender<()>>>,
+    /// Of who waits for any of them.
+    any: watch::Sender<()>,
+}
 
 impl Watched {
     fn map(&self) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.exports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self, export: Uuid) {
+        self.any.send_replace(());
         if let Some(watchers) = self.map().get(&export) {
             watchers.send_replace(());
         }
@@ -42,6 +47,7 @@ impl Watched {
 
     /// Something may have been missed.
     fn all_changed(&self) {
+        self.any.send_replace(());
         for watchers in self.map().values() {
             watchers.send_replace(());
         }
@@ -63,9 +69,19 @@ impl Changes {
 
     /// Changes of an export from now on. Take it before looking, so that no change is missed in between.
     pub fn watch(&self, export: Uuid) -> Watch {
-        self.listening.get_or_init(|| tokio::spawn(listen(self.pool.clone(), Arc::clone(&self.watched))).abort_handle());
+        self.listen();
         let receiver = self.watched.map().entry(export).or_insert_with(|| watch::channel(()).0).subscribe();
-        Watch { export, receiver: Some(receiver), watched: Arc::clone(&self.watched) }
+        Watch { export: Some(export), receiver: Some(receiver), watched: Arc::clone(&self.watched) }
+    }
+
+    /// Changes of all exports from now on.
+    pub fn watch_any(&self) -> Watch {
+        self.listen();
+        Watch { export: None, receiver: Some(self.watched.any.subscribe()), watched: Arc::clone(&self.watched) }
+    }
+
+    fn listen(&self) {
+        self.listening.get_or_init(|| tokio::spawn(listen(self.pool.clone(), Arc::clone(&self.watched))).abort_handle());
     }
 }
 
@@ -77,9 +93,10 @@ impl Drop for Changes {
     }
 }
 
-/// Somebody who waits for an export.
+/// Somebody who waits for an export, or for any.
+#[derive(Debug)]
 pub struct Watch {
-    export: Uuid,
+    export: Option<Uuid>,
     receiver: Option<watch::Receiver<()>>,
     watched: Arc<Watched>,
 }
@@ -92,20 +109,20 @@ impl Watch {
         }
     }
 
-    /// Waits for a change, but not beyond `deadline`, nor longer than a while: then it is time to look.
-    pub async fn changed(&mut self, deadline: Instant) {
-        if let Some(receiver) = &mut self.receiver {
-            let _ = timeout_at(deadline.min(Instant::now() + LOOK_AGAIN), receiver.changed()).await;
-        }
+    /// Waits for a change, but not beyond `deadline`, nor longer than a while: then it is time to look. Whether a change is known.
+    pub async fn changed(&mut self, deadline: Instant) -> bool {
+        let Some(receiver) = &mut self.receiver else { return false };
+        timeout_at(deadline.min(Instant::now() + LOOK_AGAIN), receiver.changed()).await.is_ok()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        let Some(export) = self.export else { return };
         let mut map = self.watched.map();
         self.receiver = None;
-        if map.get(&self.export).is_some_and(|watchers| watchers.receiver_count() == 0) {
-            map.remove(&self.export);
+        if map.get(&export).is_some_and(|watchers| watchers.receiver_count() == 0) {
+            map.remove(&export);
         }
     }
 }

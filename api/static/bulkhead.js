@@ -14,3 +14,33 @@ if (address.searchParams.has("done") || address.searchParams.has("failed")) {
   for (const name of ["done", "failed", "n"]) address.searchParams.delete(name);
   history.replaceState(history.state, "", address);
 }
+
+// Whether what is seen is what is (templates/live.html): the server gives a sign of life every five seconds.
+const events = document.getElementById("events");
+if (events) {
+  const LATE = 12000;
+  let heard = Date.now();
+  const say = (state) => {
+    if (events.dataset.live === state) return;
+    events.dataset.live = state;
+    events.textContent = events.dataset[state];
+  };
+  const alive = () => { heard = Date.now(); say("on"); };
+  say("connecting");
+  for (const sign of ["changed", "beat", "htmx:sse:after:connection"]) events.addEventListener(sign, alive);
+  events.addEventListener("htmx:sse:error", (event) => {
+    say("stale");
+    // Logged out meanwhile: the page itself says so.
+    if (event.detail.status === 401) location.reload();
+  });
+  // Refused or out of reach from the beginning: htmx connects again only what was connected once.
+  for (const failure of ["htmx:response:error", "htmx:error"]) {
+    events.addEventListener(failure, (event) => {
+      if (event.target !== events) return;
+      say("stale");
+      setTimeout(() => htmx.trigger(events, "connect"), 5000);
+    });
+  }
+  setInterval(() => { if (!document.hidden && Date.now() - heard > LATE) say("stale"); }, 2000);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) heard = Date.now(); });
+}

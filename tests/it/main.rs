@@ -22,6 +22,7 @@ mod network;
 mod openapi;
 mod operations;
 mod pages_access;
+mod pages_events;
 mod polls;
 mod preflight;
 mod presets;

@@ -3,6 +3,7 @@
 
 pub mod assets;
 pub mod data;
+pub mod events;
 pub mod exports;
 pub mod format;
 pub mod frame;
@@ -45,6 +46,8 @@ pub fn table() -> Vec<Route> {
     vec![
         Route::of(VIEWER, Method::GET, "/", || async { Redirect::to("/exports") }),
         Route::of(VIEWER, Method::GET, "/exports", exports::list),
+        Route::of(VIEWER, Method::GET, "/events", events::any),
+        Route::of(VIEWER, Method::GET, "/events/{job_id}", events::one),
         Route::of(VIEWER, Method::GET, "/data", data::read),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources", resources::list),
         Route::of(VIEWER, Method::POST, "/data/{job_id}/resources", resources::search),

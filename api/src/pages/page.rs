@@ -5,9 +5,9 @@ use std::sync::Arc;
 use askama::Template;
 use axum::{
     extract::{FromRequestParts as _, Request, State},
-    http::{HeaderValue, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     middleware::Next,
-    response::{Html, IntoResponse, Response},
+    response::{Html, IntoResponse, Redirect, Response},
 };
 
 use super::frame::Frame;
@@ -54,7 +54,7 @@ impl Trouble {
 }
 
 /// Addresses for programs: they get their problems as JSON on this port too.
-const FOR_PROGRAMS: [&str; 5] = ["/api/", "/openapi.json", "/docs", "/health/", "/.well-known/"];
+const FOR_PROGRAMS: [&str; 6] = ["/api/", "/events", "/openapi.json", "/docs", "/health/", "/.well-known/"];
 
 /// Turns problems into pages.
 pub async fn troubles(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
@@ -66,10 +66,7 @@ pub async fn troubles(State(state): State<Arc<ApiState>>, request: Request, next
     let response = next.run(Request::from_parts(asked, body)).await;
     let Some(told) = response.extensions().get::<Told>().cloned() else { return response };
     if told.kind == Kind::Unauthenticated {
-        let back: String =
-            url::form_urlencoded::byte_serialize(parts.uri.path_and_query().map_or("/", |here| here.as_str()).as_bytes()).collect();
-        let back = if parts.method == axum::http::Method::GET { back } else { String::new() };
-        return axum::response::Redirect::to(&format!("/login?back={back}")).into_response();
+        return to_login(&parts);
     }
     let Ok(frame) = Frame::from_request_parts(&mut parts, &state).await;
     let Ok(shown) = (Trouble { frame, told }).render() else { return response };
@@ -77,4 +74,26 @@ pub async fn troubles(State(state): State<Arc<ApiState>>, request: Request, next
     head.headers.remove(header::CONTENT_LENGTH);
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     Response::from_parts(head, shown.into())
+}
+
+/// And back to the page that was wanted; a script that asked for a part of a page makes its whole page go there.
+fn to_login(asked: &Parts) -> Response {
+    let is_script = asked.headers.contains_key("hx-request");
+    let page = if is_script { current(asked) } else { (asked.method == Method::GET).then(|| here(&asked.uri)) };
+    let back: String = url::form_urlencoded::byte_serialize(page.unwrap_or_default().as_bytes()).collect();
+    let login = format!("/login?back={back}");
+    if is_script {
+        return (StatusCode::UNAUTHORIZED, [("hx-redirect", login)]).into_response();
+    }
+    Redirect::to(&login).into_response()
+}
+
+fn here(uri: &Uri) -> String {
+    uri.path_and_query().map_or("/", |here| here.as_str()).to_owned()
+}
+
+/// The page that a script runs on.
+fn current(asked: &Parts) -> Option<String> {
+    let uri: Uri = asked.headers.get("hx-current-url")?.to_str().ok()?.parse().ok()?;
+    Some(here(&uri))
 }

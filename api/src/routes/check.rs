@@ -117,7 +117,7 @@ async fn settled(state: &ApiState, id: Uuid, wait: Duration) -> Result<Answer, P
         let Some(watch) = watch.as_mut().filter(|_| !over) else { return Ok(answer(id, check)) };
         tokio::select! {
             () = state.stopping.cancelled() => {}
-            () = watch.changed(deadline) => sleep_until(earliest.min(deadline)).await,
+            _ = watch.changed(deadline) => sleep_until(earliest.min(deadline)).await,
         }
     }
 }

@@ -80,7 +80,7 @@ pub async fn read(State(state): State<Arc<ApiState>>, Path(id): Path<String>, he
         let earliest = Instant::now() + (began.elapsed() * 4).max(SHORTEST_PAUSE);
         tokio::select! {
             () = state.stopping.cancelled() => {}
-            () = watch.changed(deadline) => sleep_until(earliest.min(deadline)).await,
+            _ = watch.changed(deadline) => sleep_until(earliest.min(deadline)).await,
         }
     }
 }
