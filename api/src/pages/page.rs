@@ -76,5 +76,7 @@ pub async fn troubles(State(state): State<Arc<ApiState>>, request: Request, next
     let (mut head, _) = response.into_parts();
     head.headers.remove(header::CONTENT_LENGTH);
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    // The problem may come from where nobody knows of pages: its policy would forbid this one its style.
+    head.headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(super::POLICY));
     Response::from_parts(head, shown.into())
 }
