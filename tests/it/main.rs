@@ -3,6 +3,7 @@
 mod access;
 mod api;
 mod authentication;
+mod browser;
 mod contract;
 mod data_page;
 mod discovery;

@@ -71,7 +71,7 @@ impl Shown {
         let again = if waiting(Standing::Pending) {
             Some(2)
         } else if waiting(Standing::Loading) {
-            Some(15)
+            Some(5)
         } else {
             None
         };
