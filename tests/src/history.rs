@@ -14,9 +14,9 @@ pub async fn add(pool: &PgPool, exports: usize, days: u32) {
 }
 
 /// Of ten exports eight are completed; the others failed for one of six reasons, or were cancelled.
-const SQL: &str = r#"
+const SQL: &str = r"
 INSERT INTO bulkhead.sources (id, identity, base_url, auth)
-SELECT ('00000000-0000-0000-0000-00000000000' || n)::uuid, 'history ' || n,
+SELECT ('00000000-0000-0000-0000-00000000000' || n)::uuid, ('history ' || n)::bytea,
        (ARRAY['https://fhir.lakeside.example/r4', 'https://bulk.northhospital.example/fhir', 'https://ehr.cityclinic.example/api/FHIR/R4'])[n], 'open'
   FROM generate_series(1, 3) n ON CONFLICT DO NOTHING;
 
@@ -59,4 +59,4 @@ SELECT id, created_at + took, CASE WHEN odd = 0 THEN 'info' ELSE 'error' END, CA
        CASE WHEN odd = 0 THEN 'completed' ELSE 'it ended otherwise' END FROM history;
 DROP TABLE history;
 ANALYZE bulkhead.exports, bulkhead.export_files, bulkhead.file_parts, bulkhead.export_events;
-"#;
+";

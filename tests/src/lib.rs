@@ -14,6 +14,7 @@ pub mod places;
 pub mod proxy;
 pub mod rows;
 pub mod tls_proxy;
+pub mod weight;
 pub mod worker;
 
 pub use app::{App, Setup};

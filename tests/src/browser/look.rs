@@ -42,7 +42,7 @@ impl Language {
 }
 
 /// Of a picture: a longer page is cut there.
-const HIGHEST: f64 = 3_000.0;
+const HIGHEST: u32 = 3_000;
 
 impl Browser {
     /// Of the next page.
@@ -60,6 +60,21 @@ impl Browser {
         let mobile = width < 600;
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
         self.developer("Emulation.setDeviceMetricsOverride", metrics).await;
+        self.developer("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
+    }
+
+    /// Waits until nothing moves: what the page loads later is there, and two looks are the same.
+    ///
+    /// # Panics
+    /// If it never rests.
+    pub async fn settled(&self) {
+        self.until_true(
+            "const now = document.body.innerHTML;
+             const same = window.before === now && document.fonts.status === 'loaded' && !document.querySelector('[aria-busy=true]');
+             window.before = now;
+             return same",
+        )
+        .await;
     }
 
     /// What can only be seen by scrolling sideways: nothing, on a good page.
@@ -79,15 +94,17 @@ impl Browser {
         found.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    /// The whole page as a PNG.
+    /// The whole page as a PNG, in a window that is as high as the page.
     ///
     /// # Panics
     /// If it cannot be written.
     pub async fn screenshot(&self, file: &Path) {
-        let size = self.developer("Page.getLayoutMetrics", json!({})).await["cssContentSize"].clone();
-        let height = size["height"].as_f64().unwrap_or(HIGHEST).min(HIGHEST);
-        let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1 });
-        let taken = self.developer("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true, "clip": clip })).await;
+        let window = self.script("return [innerWidth, innerHeight, document.documentElement.scrollHeight]").await;
+        let [width, height, page] = [0, 1, 2].map(|n| window[n].as_u64().and_then(|n| u32::try_from(n).ok()).expect("pixels"));
+        self.size(width, page.clamp(height, HIGHEST)).await;
+        self.settled().await;
+        let taken = self.developer("Page.captureScreenshot", json!({ "format": "png" })).await;
+        self.size(width, height).await;
         let png = STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
         std::fs::write(file, png).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }

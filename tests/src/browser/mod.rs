@@ -55,6 +55,14 @@ impl Browser {
         self.cookie(COOKIE, &pages.log_in(name).await).await;
     }
 
+    /// Logged out without the form.
+    ///
+    /// # Panics
+    /// If the browser is gone.
+    pub async fn sign_out(&self) {
+        self.developer("Network.deleteCookies", json!({ "name": COOKIE, "url": self.address })).await;
+    }
+
     /// Loads a page, and everything it names.
     ///
     /// # Panics
