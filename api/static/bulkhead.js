@@ -14,3 +14,17 @@ if (address.searchParams.has("done") || address.searchParams.has("failed")) {
   for (const name of ["done", "failed", "n"]) address.searchParams.delete(name);
   history.replaceState(history.state, "", address);
 }
+
+// What is shown once can be copied; where the browser lets nobody copy, it is selected.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.querySelector("span").textContent = button.dataset.copied;
+    } catch {
+      getSelection().selectAllChildren(source);
+    }
+  });
+}

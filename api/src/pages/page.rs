@@ -13,6 +13,7 @@ use axum::{
 use super::frame::Frame;
 use crate::{
     ApiState,
+    access::Caller,
     problem::{Kind, Problem, Told},
 };
 
@@ -70,6 +71,9 @@ pub async fn troubles(State(state): State<Arc<ApiState>>, request: Request, next
             url::form_urlencoded::byte_serialize(parts.uri.path_and_query().map_or("/", |here| here.as_str()).as_bytes()).collect();
         let back = if parts.method == axum::http::Method::GET { back } else { String::new() };
         return axum::response::Redirect::to(&format!("/login?back={back}")).into_response();
+    }
+    if let Some(caller) = response.extensions().get::<Caller>() {
+        parts.extensions.insert(caller.clone());
     }
     let Ok(frame) = Frame::from_request_parts(&mut parts, &state).await;
     let Ok(shown) = (Trouble { frame, told }).render() else { return response };

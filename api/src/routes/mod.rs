@@ -42,7 +42,7 @@ use crate::{
 
 /// A key, its certificate chain and a long list of patients fit well.
 const LARGEST_BODY: usize = 1024 * 1024;
-const SLOWEST_BODY: Duration = Duration::from_secs(30);
+pub const SLOWEST_BODY: Duration = Duration::from_secs(30);
 
 /// The whole API.
 pub fn router(state: ApiState) -> Router {
