@@ -22,6 +22,6 @@ struct Exports {
 }
 
 pub async fn list(State(state): State<Arc<ApiState>>, frame: Frame) -> Answer {
-    let exports = exports::page(&state.pool, &Filter::default(), ROWS).await?;
+    let exports = exports::page(&state.pool, &Filter::default(), None, ROWS).await?;
     page(&Exports { frame, exports })
 }
