@@ -51,6 +51,9 @@ const SOURCES: &[Source] = &[
     },
     Source { name: "htmx.js", kind: JS, pieces: files!("vendor/htmx/htmx-4.0.1.min.js", "vendor/htmx/hx-sse-4.0.1.min.js") },
     Source { name: "bulkhead.js", kind: JS, pieces: files!("bulkhead.js") },
+    // Of the list of exports only.
+    Source { name: "exports.css", kind: CSS, pieces: files!("exports.css") },
+    Source { name: "exports.js", kind: JS, pieces: files!("exports.js") },
     // Of the data page only.
     Source { name: "data.css", kind: CSS, pieces: files!("data.css") },
     Source { name: "data-plain.css", kind: CSS, pieces: files!("data-plain.css") },

@@ -22,10 +22,10 @@ use crate::domain::{
 
 pub use browse::{Count, Entry, MOST_COUNTED, Overview, Shown, Turn, browse, count_exactly, moment, overview, took_too_long};
 pub use checks::{Check, complete_check, get_check, insert_check};
+pub use filter::{Filter, Is, Meant, Period, Place, ids_beginning, meant};
 pub use kick_off::{
     add_finding, clear_intent, complete_manifest, drop_parameters, early_findings, next_type, set_intent, set_status_url, split, status_url,
 };
-pub use filter::{Filter, Is, Meant, Place, ids_beginning, meant};
 pub use list::{Listed, page};
 pub use many::{Acted, Refusal, act_on, matching};
 pub use retry::{FailedFilter, Matched, retry_some, would_retry};

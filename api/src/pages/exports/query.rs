@@ -5,7 +5,7 @@
 
 use bulkhead_shared::{
     db::{
-        exports::{self, Filter, Is, Turn},
+        exports::{self, Filter, Is, Period, Turn},
         sources,
     },
     domain::{export::ExportState, failure::Reason},
@@ -22,13 +22,8 @@ use crate::{
 };
 
 /// The states between the beginning and the end; `state=running` is all of them.
-pub const RUNNING: [ExportState; 5] = [
-    ExportState::Authenticating,
-    ExportState::KickingOff,
-    ExportState::InProgress,
-    ExportState::Downloading,
-    ExportState::Loading,
-];
+pub const RUNNING: [ExportState; 5] =
+    [ExportState::Authenticating, ExportState::KickingOff, ExportState::InProgress, ExportState::Downloading, ExportState::Loading];
 pub const RUNNING_WORD: &str = "running";
 
 /// A filter that can be turned round.
@@ -46,17 +41,8 @@ pub enum Field {
 }
 
 impl Field {
-    pub const ALL: [Self; 9] = [
-        Self::Text,
-        Self::State,
-        Self::Source,
-        Self::Group,
-        Self::Type,
-        Self::Reason,
-        Self::Submitted,
-        Self::Ended,
-        Self::Id,
-    ];
+    pub const ALL: [Self; 9] =
+        [Self::Text, Self::State, Self::Source, Self::Group, Self::Type, Self::Reason, Self::Submitted, Self::Ended, Self::Id];
 
     /// Its name in `not=`.
     pub const fn word(self) -> &'static str {
@@ -146,7 +132,10 @@ impl Asked {
             "done" | "failed" | "n" => {}
             _ => {
                 let shown: String = name.chars().take(60).collect();
-                return Err(Problem::new(Kind::UnknownField, format!("There is no filter {shown:?}; the page's help lists those there are.")));
+                return Err(Problem::new(
+                    Kind::UnknownField,
+                    format!("There is no filter {shown:?}; the page's help lists those there are."),
+                ));
             }
         }
         Ok(())
@@ -170,6 +159,14 @@ impl Asked {
     /// Whether it is turned round.
     pub fn negates(&self, field: Field) -> bool {
         self.not.contains(&field)
+    }
+
+    pub fn negates_word(&self, word: &str) -> bool {
+        self.not.iter().any(|field| field.word() == word)
+    }
+
+    pub fn is_ended(&self, text: &str) -> bool {
+        self.ended == text
     }
 
     /// The filters that are given.
@@ -262,7 +259,7 @@ impl Asked {
         }
         if self.has(Field::Submitted) {
             let before = moment(&self.to).map(|(at, is_day)| if is_day { at + Days::new(1) } else { at });
-            filter.submitted = Some(self.is(Field::Submitted, (moment(&self.from).map(|(at, _)| at), before)));
+            filter.submitted = Some(self.is(Field::Submitted, Period { from: moment(&self.from).map(|(at, _)| at), before }));
         }
         if let Some(time) = lately(&self.ended) {
             filter.ended_since = Some(self.is(Field::Ended, now - time));
@@ -340,7 +337,9 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for wrong in ["stat=failed", "state=bad", "not=stat", "from=yesterday", "to=2026-02-30", "ended=week", "ended=0h", "reason=x", "after=x"] {
+        for wrong in
+            ["stat=failed", "state=bad", "not=stat", "from=yesterday", "to=2026-02-30", "ended=week", "ended=0h", "reason=x", "after=x"]
+        {
             assert!(Asked::parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -18,6 +18,9 @@ const LONGEST_EXACT: Duration = Duration::from_secs(15);
 /// Counting ends here.
 pub const MOST_COUNTED: i64 = 1000;
 
+/// Nor is more walked through to tell states apart.
+const LONGEST_WALK: i64 = 5000;
+
 /// Where a page of the list begins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Turn {
@@ -66,6 +69,13 @@ pub struct Entry {
     pub cool_down: Option<DateTime<Utc>>,
 }
 
+impl Entry {
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        Place { at: self.created_at, id: self.id }
+    }
+}
+
 /// A page of the list.
 #[derive(Debug, Default)]
 pub struct Shown {
@@ -73,11 +83,13 @@ pub struct Shown {
     /// There are more above, and below.
     pub newer: bool,
     pub older: bool,
-    /// How many there are in each state, apart from the filter's states. `None`: counting takes too long.
+    /// How many match, at most one more than [`MOST_COUNTED`]. `None`: counting takes too long.
+    pub all: Option<i64>,
+    /// How many there are in each state, apart from the filter's states. `None`: there are too many to tell quickly.
     pub counts: Option<Vec<Count>>,
 }
 
-/// How many match in a state, at most one more than [`MOST_COUNTED`].
+/// How many match in a state; in a list's page at most one more than [`MOST_COUNTED`].
 #[derive(Debug, Clone, Copy)]
 pub struct Count {
     pub state: ExportState,
@@ -101,13 +113,13 @@ pub async fn browse(pool: &PgPool, filter: &Filter, turn: Turn, limit: i64) -> s
         Turn::Newer(_) => (more, true),
     };
     at_most(&mut tx, LONGEST_COUNT).await?;
-    let counts = match count(&mut tx, filter).await {
-        Ok(counts) => Some(counts),
-        Err(error) if took_too_long(&error) => None,
+    let (all, counts) = match count(&mut tx, filter).await {
+        Ok((all, counts)) => (Some(all), counts),
+        Err(error) if took_too_long(&error) => (None, None),
         Err(error) => return Err(error),
     };
     tx.rollback().await?;
-    Ok(Shown { entries, newer, older, counts })
+    Ok(Shown { entries, newer, older, all, counts })
 }
 
 async fn at_most(db: &mut PgConnection, longest: Duration) -> sqlx::Result<()> {
@@ -174,15 +186,53 @@ const DETAILS: &str = ")
         ON page.state IN ('queued', 'authenticating', 'kicking_off') AND page.waits_for IS NULL
      ORDER BY page.created_at DESC, page.id DESC";
 
-async fn count(db: &mut PgConnection, filter: &Filter) -> sqlx::Result<Vec<Count>> {
+/// How many match; and how many in each state, as far as that is cheap.
+async fn count(db: &mut PgConnection, filter: &Filter) -> sqlx::Result<(i64, Option<Vec<Count>>)> {
+    let counts = if filter.has_others() { in_one_walk(db, filter).await? } else { Some(by_the_index(db).await?) };
+    if let Some(counts) = counts {
+        let left = filter.states_left();
+        let all = counts.iter().filter(|count| left.contains(&count.state)).map(|count| count.n).sum();
+        return Ok((all, Some(counts)));
+    }
+    let mut query = QueryBuilder::new("SELECT count(*) FROM (SELECT FROM bulkhead.exports e");
+    filter.push(&mut query);
+    query.push(" LIMIT ").push_bind(MOST_COUNTED + 1).push(") few");
+    Ok((query.build_query_scalar().fetch_one(db).await?, None))
+}
+
+/// Each state is a range of an index, and only its beginning is walked.
+async fn by_the_index(db: &mut PgConnection) -> sqlx::Result<Vec<Count>> {
     let all: Vec<String> = ExportState::ALL.iter().map(|state| state.as_str().to_owned()).collect();
-    let mut query = QueryBuilder::new("SELECT s.state, c.n FROM unnest(");
-    query.push_bind(all).push("::text[]) AS s(state) CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT FROM bulkhead.exports e");
-    query.push(" WHERE e.delete_requested_at IS NULL AND e.purpose = 'export' AND e.state = s.state");
+    let rows = sqlx::query!(
+        r#"SELECT s.state AS "state!", c.n AS "n!" FROM unnest($1::text[]) AS s(state)
+            CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT FROM bulkhead.exports e
+                WHERE e.state = s.state AND e.delete_requested_at IS NULL AND e.purpose = 'export' LIMIT $2) few) c"#,
+        &all,
+        MOST_COUNTED + 1
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(|row| Ok(Count { state: row.state.parse()?, n: row.n })).collect()
+}
+
+/// All that match but for their state, unless they are too many.
+async fn in_one_walk(db: &mut PgConnection, filter: &Filter) -> sqlx::Result<Option<Vec<Count>>> {
+    let mut query = QueryBuilder::new(
+        "SELECT few.state, count(*) FROM (SELECT e.state FROM bulkhead.exports e WHERE e.delete_requested_at IS NULL AND e.purpose = 'export'",
+    );
     filter.push_others(&mut query);
-    query.push(" LIMIT ").push_bind(MOST_COUNTED + 1).push(") few) c");
-    let rows: Vec<(String, i64)> = query.build_query_as().fetch_all(db).await?;
-    rows.into_iter().map(|(state, n)| Ok(Count { state: state.parse()?, n })).collect()
+    query.push(" LIMIT ").push_bind(LONGEST_WALK + 1).push(") few GROUP BY few.state");
+    let found: Vec<(String, i64)> = query.build_query_as().fetch_all(db).await?;
+    if found.iter().map(|(_, n)| n).sum::<i64>() > LONGEST_WALK {
+        return Ok(None);
+    }
+    Ok(Some(in_order(&found)))
+}
+
+/// States that none is in are left out.
+fn in_order(found: &[(String, i64)]) -> Vec<Count> {
+    let count = |state: ExportState| found.iter().find(|(word, _)| word == state.as_str()).map(|(_, n)| Count { state, n: *n });
+    ExportState::ALL.iter().filter_map(|state| count(*state)).collect()
 }
 
 /// All that match, to the last one, by their state; states that none is in are left out. `None`: it takes too long.
@@ -195,7 +245,7 @@ pub async fn count_exactly(pool: &PgPool, filter: &Filter) -> sqlx::Result<Optio
     let counted: Result<Vec<(String, i64)>, _> = query.build_query_as().fetch_all(&mut *tx).await;
     tx.rollback().await?;
     match counted {
-        Ok(rows) => rows.into_iter().map(|(state, n)| Ok(Count { state: state.parse()?, n })).collect::<sqlx::Result<_>>().map(Some),
+        Ok(rows) => Ok(Some(in_order(&rows))),
         Err(error) if took_too_long(&error) => Ok(None),
         Err(error) => Err(error),
     }

@@ -36,8 +36,8 @@ pub struct Filter {
     pub resource_type: Option<Is<String>>,
     /// Why it failed.
     pub reason: Option<Is<Reason>>,
-    /// When it was submitted: from, and before.
-    pub submitted: Option<Is<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)>>,
+    /// When it was submitted.
+    pub submitted: Option<Is<Period>>,
     /// When it ended: at or after.
     pub ended_since: Option<Is<DateTime<Utc>>>,
     /// The first and the last id.
@@ -49,6 +49,13 @@ pub struct Filter {
     pub standing_at: Option<DateTime<Utc>>,
     /// Those to which it can be done. With `standing_at`: could be done then, as far as that is known.
     pub open_to: Option<Operation>,
+}
+
+/// At or after `from`, and before `before`; open where there is none.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    pub from: Option<DateTime<Utc>>,
+    pub before: Option<DateTime<Utc>>,
 }
 
 /// A place in the list, which is ordered by time and id, the newest first.
@@ -134,6 +141,13 @@ impl Filter {
         self.push_others(query);
     }
 
+    /// Whether anything but the state is asked for.
+    pub(super) fn has_others(&self) -> bool {
+        let mut query = QueryBuilder::new("");
+        self.push_others(&mut query);
+        !query.sql().as_str().is_empty()
+    }
+
     /// All but the state.
     pub(super) fn push_others(&self, query: &mut QueryBuilder<Postgres>) {
         condition(query, self.sources.as_ref(), |query, ids| {
@@ -148,7 +162,7 @@ impl Filter {
         condition(query, self.reason.as_ref(), |query, reason| {
             query.push("e.failure_reason = ").push_bind(reason.as_str());
         });
-        condition(query, self.submitted.as_ref(), |query, (from, before)| {
+        condition(query, self.submitted.as_ref(), |query, Period { from, before }| {
             query.push("true");
             if let Some(from) = from {
                 query.push(" AND e.created_at >= ").push_bind(*from);
@@ -184,12 +198,21 @@ impl Filter {
 }
 
 impl Meant {
+    /// Only what can be found is asked for: each has an index of its own.
     fn push(query: &mut QueryBuilder<Postgres>, meant: &Self) {
-        query.push("e.source_id = ANY(").push_bind(meant.sources.clone()).push(")");
+        query.push("false");
+        if !meant.sources.is_empty() {
+            query.push(" OR e.source_id = ANY(").push_bind(meant.sources.clone()).push(")");
+        }
         match &meant.groups {
-            Groups::Named(names) => query.push(" OR coalesce(e.group_id = ANY(").push_bind(names.clone()).push("), false)"),
-            Groups::Containing(text) => query.push(" OR coalesce(strpos(lower(e.group_id), lower(").push_bind(text.clone()).push(")) > 0, false)"),
-        };
+            Groups::Named(names) if names.is_empty() => {}
+            Groups::Named(names) => {
+                query.push(" OR e.group_id = ANY(").push_bind(names.clone()).push(")");
+            }
+            Groups::Containing(text) => {
+                query.push(" OR strpos(lower(e.group_id), lower(").push_bind(text.clone()).push(")) > 0");
+            }
+        }
         if let Some((first, last)) = meant.ids {
             query.push(" OR e.id BETWEEN ").push_bind(first).push(" AND ").push_bind(last);
         }
