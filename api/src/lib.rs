@@ -2,6 +2,7 @@
 //! hands to the workers is a row and a stage, committed together.
 
 pub mod access;
+mod acts;
 mod announcer;
 mod answer;
 mod canonical;

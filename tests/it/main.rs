@@ -9,6 +9,7 @@ mod data_page;
 mod discovery;
 mod downloading;
 mod duties;
+mod exports_list;
 mod fault_walk;
 mod hostile_lines;
 mod hostile_servers;

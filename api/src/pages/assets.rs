@@ -53,6 +53,9 @@ const SOURCES: &[Source] = &[
     Source { name: "bulkhead.js", kind: JS, pieces: files!("bulkhead.js") },
     // Of the login and the pages about access only.
     Source { name: "access.css", kind: CSS, pieces: files!("access.css") },
+    // Of the list of exports only.
+    Source { name: "exports.css", kind: CSS, pieces: files!("exports.css") },
+    Source { name: "exports.js", kind: JS, pieces: files!("exports.js") },
     // Of the data page only.
     Source { name: "data.css", kind: CSS, pieces: files!("data.css") },
     Source { name: "data-plain.css", kind: CSS, pieces: files!("data-plain.css") },

@@ -173,6 +173,11 @@ impl Frame {
         format::time(self.language, self.now, *at.borrow())
     }
 
+    /// How long until then: "in 12 seconds".
+    pub fn until(&self, at: DateTime<Utc>) -> String {
+        format::relative(self.language, self.now, at)
+    }
+
     /// The address of a file in `api/static`.
     #[expect(clippy::unused_self, reason = "templates have the frame")]
     pub fn asset(&self, name: &str) -> &'static str {

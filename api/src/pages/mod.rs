@@ -51,9 +51,12 @@ pub fn table() -> Vec<Route> {
     const ANYBODY: Needs = Needs::Nothing;
     const VIEWER: Needs = Needs::Role(Role::Viewer);
     const ADMIN: Needs = Needs::Role(Role::Admin);
+    const OPERATOR: Needs = Needs::Role(Role::Operator);
     vec![
         Route::of(VIEWER, Method::GET, "/", || async { Redirect::to("/exports") }),
         Route::of(VIEWER, Method::GET, "/exports", exports::list),
+        Route::of(OPERATOR, Method::GET, "/exports/act", exports::confirm),
+        Route::of(OPERATOR, Method::POST, "/exports/act", exports::act),
         Route::of(VIEWER, Method::GET, "/data", data::read),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources", resources::list),
         Route::of(VIEWER, Method::POST, "/data/{job_id}/resources", resources::search),

@@ -1,7 +1,7 @@
 //! The exports that can be picked.
 
 use bulkhead_shared::{
-    db::exports::{self, Filter, Listed},
+    db::exports::{self, Filter, Is, Listed},
     domain::export::ExportState,
 };
 use sqlx::PgPool;
@@ -19,9 +19,8 @@ pub struct Offered {
 /// The newest exports that have rows, or are getting some.
 pub async fn offered(pool: &PgPool, links: &Links) -> sqlx::Result<Vec<Offered>> {
     let states = [ExportState::Completed, ExportState::Failed, ExportState::Loading, ExportState::Downloading];
-    let states = states.map(|state| state.as_str().to_owned());
-    let filter = Filter { states: Some(&states), ..Filter::default() };
-    let listed = exports::page(pool, &filter, OFFERED).await?;
+    let filter = Filter { states: Some(Is::a(states.to_vec())), ..Filter::default() };
+    let listed = exports::page(pool, &filter, None, OFFERED).await?;
     let with_rows = listed.into_iter().filter(|export| export.rows > 0);
     Ok(with_rows.map(|export| Offered { picked: links.asks_for(&export.id.to_string()), export }).collect())
 }
