@@ -51,6 +51,8 @@ const SOURCES: &[Source] = &[
     },
     Source { name: "htmx.js", kind: JS, pieces: files!("vendor/htmx/htmx-4.0.1.min.js", "vendor/htmx/hx-sse-4.0.1.min.js") },
     Source { name: "bulkhead.js", kind: JS, pieces: files!("bulkhead.js") },
+    // Of the pages of one export and of failures.
+    Source { name: "export.css", kind: CSS, pieces: files!("export.css") },
     // Of the data page only.
     Source { name: "data.css", kind: CSS, pieces: files!("data.css") },
     Source { name: "data-plain.css", kind: CSS, pieces: files!("data-plain.css") },

@@ -3,7 +3,9 @@
 
 pub mod assets;
 pub mod data;
+pub mod export;
 pub mod exports;
+pub mod failures;
 pub mod format;
 pub mod frame;
 pub mod login;
@@ -42,9 +44,21 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub fn table() -> Vec<Route> {
     const ANYBODY: Needs = Needs::Nothing;
     const VIEWER: Needs = Needs::Role(Role::Viewer);
+    const OPERATOR: Needs = Needs::Role(Role::Operator);
     vec![
         Route::of(VIEWER, Method::GET, "/", || async { Redirect::to("/exports") }),
         Route::of(VIEWER, Method::GET, "/exports", exports::list),
+        Route::of(VIEWER, Method::GET, "/exports/{job_id}", export::read),
+        Route::of(OPERATOR, Method::POST, "/exports/{job_id}/retry", export::retry),
+        Route::of(OPERATOR, Method::GET, "/exports/{job_id}/cancel", export::ask_cancel),
+        Route::of(OPERATOR, Method::POST, "/exports/{job_id}/cancel", export::cancel),
+        Route::of(OPERATOR, Method::GET, "/exports/{job_id}/accept", export::ask_accept),
+        Route::of(OPERATOR, Method::POST, "/exports/{job_id}/accept", export::accept),
+        Route::of(OPERATOR, Method::GET, "/exports/{job_id}/delete", export::ask_delete),
+        Route::of(OPERATOR, Method::POST, "/exports/{job_id}/delete", export::delete),
+        Route::of(OPERATOR, Method::GET, "/exports/{job_id}/rejected", export::rejected),
+        Route::of(OPERATOR, Method::GET, "/exports/{job_id}/manifest", export::manifest),
+        Route::of(VIEWER, Method::GET, "/failures", failures::read),
         Route::of(VIEWER, Method::GET, "/data", data::read),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources", resources::list),
         Route::of(VIEWER, Method::POST, "/data/{job_id}/resources", resources::search),

@@ -1,8 +1,10 @@
 //! Table `exports`.
 
 mod checks;
+mod failures;
 mod kick_off;
 mod list;
+mod neighbours;
 mod retry;
 mod searched;
 
@@ -17,10 +19,12 @@ use crate::domain::{
 };
 
 pub use checks::{Check, complete_check, get_check, insert_check};
+pub use failures::{FailureClass, failure_bars, failure_classes, failure_sources};
 pub use kick_off::{
     add_finding, clear_intent, complete_manifest, drop_parameters, early_findings, next_type, set_intent, set_status_url, split, status_url,
 };
 pub use list::{Filter, Listed, page};
+pub use neighbours::{Neighbour, manifest, neighbours};
 pub use retry::{FailedFilter, Matched, retry_some, would_retry};
 pub use searched::{forget_lists, set_searched, step_to_searches};
 
