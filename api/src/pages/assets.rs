@@ -56,6 +56,8 @@ const SOURCES: &[Source] = &[
     // Of the list of exports only.
     Source { name: "exports.css", kind: CSS, pieces: files!("exports.css") },
     Source { name: "exports.js", kind: JS, pieces: files!("exports.js") },
+    // Of the pages of one export and of failures.
+    Source { name: "export.css", kind: CSS, pieces: files!("export.css") },
     // Of the data page only.
     Source { name: "data.css", kind: CSS, pieces: files!("data.css") },
     Source { name: "data-plain.css", kind: CSS, pieces: files!("data-plain.css") },

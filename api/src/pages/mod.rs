@@ -5,7 +5,9 @@ pub mod account;
 pub mod assets;
 pub mod audit;
 pub mod data;
+pub mod export;
 pub mod exports;
+pub mod failures;
 pub mod format;
 pub mod frame;
 pub mod login;
@@ -57,6 +59,17 @@ pub fn table() -> Vec<Route> {
         Route::of(VIEWER, Method::GET, "/exports", exports::list),
         Route::of(OPERATOR, Method::GET, "/exports/act", exports::confirm),
         Route::of(OPERATOR, Method::POST, "/exports/act", exports::act),
+        Route::of(VIEWER, Method::GET, "/exports/{job_id}", export::read),
+        Route::of(OPERATOR, Method::POST, "/exports/{job_id}/retry", export::retry),
+        Route::of(OPERATOR, Method::GET, "/exports/{job_id}/cancel", export::ask_cancel),
+        Route::of(OPERATOR, Method::POST, "/exports/{job_id}/cancel", export::cancel),
+        Route::of(OPERATOR, Method::GET, "/exports/{job_id}/accept", export::ask_accept),
+        Route::of(OPERATOR, Method::POST, "/exports/{job_id}/accept", export::accept),
+        Route::of(OPERATOR, Method::GET, "/exports/{job_id}/delete", export::ask_delete),
+        Route::of(OPERATOR, Method::POST, "/exports/{job_id}/delete", export::delete),
+        Route::of(OPERATOR, Method::GET, "/exports/{job_id}/rejected", export::rejected),
+        Route::of(OPERATOR, Method::GET, "/exports/{job_id}/manifest", export::manifest),
+        Route::of(VIEWER, Method::GET, "/failures", failures::read),
         Route::of(VIEWER, Method::GET, "/data", data::read),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources", resources::list),
         Route::of(VIEWER, Method::POST, "/data/{job_id}/resources", resources::search),

@@ -197,6 +197,6 @@ pub fn no_such_job(id: Uuid) -> Problem {
     Problem::new(Kind::NotFound, format!("There is no job {id}; /api/bulk-data/jobs lists those there are."))
 }
 
-fn being_deleted(id: Uuid) -> Problem {
+pub fn being_deleted(id: Uuid) -> Problem {
     Problem::new(Kind::NotFound, format!("Job {id} is being deleted; /api/bulk-data/jobs lists those that stay."))
 }

@@ -81,7 +81,8 @@ async fn operate(state: &ApiState, caller: &Caller, operation: Operation, id: &s
     Ok(Json(answer).into_response())
 }
 
-async fn run(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> Result<(), Problem> {
+/// Does it, and writes it down.
+pub async fn run(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> Result<(), Problem> {
     let mut tries = 0;
     loop {
         tries += 1;

@@ -2,10 +2,12 @@
 
 mod browse;
 mod checks;
+mod failures;
 mod filter;
 mod kick_off;
 mod list;
 mod many;
+mod neighbours;
 mod retry;
 mod searched;
 
@@ -22,12 +24,14 @@ use crate::domain::{
 
 pub use browse::{Count, Entry, MOST_COUNTED, Overview, Shown, Turn, browse, count_exactly, moment, overview, took_too_long};
 pub use checks::{Check, complete_check, get_check, insert_check};
+pub use failures::{FailureClass, failure_bars, failure_classes, failure_sources};
 pub use filter::{Filter, Is, Meant, Period, Place, ids_beginning, meant};
 pub use kick_off::{
     add_finding, clear_intent, complete_manifest, drop_parameters, early_findings, next_type, set_intent, set_status_url, split, status_url,
 };
 pub use list::{Listed, page};
 pub use many::{Acted, Refusal, act_on, matching};
+pub use neighbours::{Neighbour, manifest, neighbours};
 pub use retry::{FailedFilter, Matched, retry_some, would_retry};
 pub use searched::{forget_lists, set_searched, step_to_searches};
 

@@ -1,7 +1,11 @@
 //! Table `stages`, as readers see it. What moves it is in `queue`.
 
+mod phases;
+
 use sqlx::PgExecutor;
 use uuid::Uuid;
+
+pub use phases::{AtWork, OfFile, Phase, at_work, of_files, phases};
 
 /// How many stages of a kind are in a state.
 #[derive(Debug)]

@@ -38,6 +38,15 @@ pub async fn renew(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<bool> {
     Ok(done.rows_affected() == 1)
 }
 
+/// Whether any process is there to work.
+pub async fn any_alive(db: impl PgExecutor<'_>) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM bulkhead.workers WHERE ended_at IS NULL AND lease_until > clock_timestamp() AND NOT draining) AS "alive!""#
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// It claims nothing more and will end.
 pub async fn set_draining(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<()> {
     sqlx::query!("UPDATE bulkhead.workers SET draining = true WHERE id = $1", id).execute(db).await?;

@@ -148,7 +148,7 @@ async fn write_done(db: &mut PgConnection, fence: &Fence, tail: &dyn Tail) -> Re
         sqlx::query!("UPDATE bulkhead.stages SET state = 'dead', error = $2 WHERE id = $1", fence.claim.stage_id, failure.detail)
             .execute(tx.db())
             .await?;
-        tx.tell(EventLevel::Error, &format!("{} {}", failure.detail, failure.remedy)).await?;
+        tx.tell_of(EventLevel::Error, Some(failure.reason), &format!("{} {}", failure.detail, failure.remedy)).await?;
         fail(&mut tx, &failure, Some(&findings)).await?;
     }
     if fence.claim.kind.follows_the_end() {
@@ -188,7 +188,7 @@ async fn write_retry(db: &mut PgConnection, fence: &Fence, trouble: &Trouble, de
         fence.claim.max_attempts,
         delay.as_secs_f64()
     );
-    tx.tell(EventLevel::Warning, &message).await?;
+    tx.tell_of(EventLevel::Warning, Some(trouble.reason), &message).await?;
     Ok(())
 }
 
@@ -206,7 +206,7 @@ async fn write_dead(db: &mut PgConnection, fence: &Fence, trouble: &Trouble) -> 
 pub(super) async fn bury(tx: &mut Fenced<'_>, trouble: &Trouble) -> Result<(), FinishError> {
     let claim = tx.claim().clone();
     sqlx::query!("UPDATE bulkhead.stages SET error = $2 WHERE id = $1", claim.stage_id, trouble.detail).execute(tx.db()).await?;
-    tx.tell(EventLevel::Error, &format!("{} {}", trouble.detail, trouble.remedy)).await?;
+    tx.tell_of(EventLevel::Error, Some(trouble.reason), &format!("{} {}", trouble.detail, trouble.remedy)).await?;
     match claim.file_id {
         Some(file) if trouble.concerns_one_file(claim.kind) => export_files::set_failed(tx.db(), file, &trouble.detail).await?,
         _ if claim.kind.follows_the_end() => {}
