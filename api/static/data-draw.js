@@ -149,40 +149,50 @@ const draw = (() => {
     return [...counts].sort((a, b) => b[1] - a[1])[0][0];
   }
 
-  function histogram(kind) {
-    const rows = rowsOf("histogram");
+  // The values that are drawn side by side: of each export, and of each part of an observation that has several.
+  function valueSeries(chart) {
+    const rows = rowsOf(chart);
     const unit = mostUsedUnit(rows);
     const mine = rows.filter((row) => row.unit === unit);
-    const label = (row) => row.from === null ? `< ${number(row.to)}` : row.to === null ? `≥ ${number(row.from)}` : number(row.from);
-    const range = (row) => row.from === null ? `< ${number(row.to)}` : row.to === null ? `≥ ${number(row.from)}` : `${number(row.from)} – < ${number(row.to)}`;
-    const bars = mine.filter((row, n) => mine.findIndex((other) => other.from === row.from && other.to === row.to) === n).sort((a, b) => (a.from === null ? -Infinity : a.from) - (b.from === null ? -Infinity : b.from));
     const all = jobs();
-    return { ...base(), grid: { ...base().grid, top: all.length > 1 ? 36 : 24 }, legend: all.length > 1 ? base().legend : undefined,
-      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => said(`${range(bars[at[0].dataIndex])} ${unit || ""}`, at.map((one) => [all.length > 1 ? one.seriesName : page.words.records, one.value])) },
+    const series = all.flatMap((job) => unique(mine.filter((row) => row.job_id === job).map((row) => row.part)).map((part) => ({
+      rows: mine.filter((row) => row.job_id === job && row.part === part),
+      name: [part, all.length > 1 ? page.jobs[job] : null].filter(Boolean).join(" · "),
+    })));
+    return { unit, mine, series };
+  }
+
+  function histogram(kind) {
+    const { unit, mine, series } = valueSeries("histogram");
+    const label = (row) => row.from === null ? `< ${number(row.to)}` : row.to === null ? `≥ ${number(row.from)}` : number(row.from);
+    const range = (row) => row.from === null || row.to === null ? label(row) : `${number(row.from)} – < ${number(row.to)}`;
+    const same = (a, b) => a.from === b.from && a.to === b.to;
+    const bars = mine.filter((row, n) => mine.findIndex((other) => same(row, other)) === n).sort((a, b) => (a.from === null ? -Infinity : a.from) - (b.from === null ? -Infinity : b.from));
+    const several = series.length > 1;
+    return { ...base(), grid: { ...base().grid, top: several ? 36 : 24 }, legend: several ? base().legend : undefined,
+      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => said(`${range(bars[at[0].dataIndex])} ${unit || ""}`, at.map((one) => [several ? one.seriesName : page.words.records, one.value])) },
       xAxis: categories(bars.map(label)), yAxis: values(),
-      series: all.map((job, n) => ({ type: kind === "lines" ? "line" : "bar", smooth: false, step: kind === "lines" ? "middle" : false, name: page.jobs[job], color: colour(n), barCategoryGap: "6%", symbol: "none",
-        data: bars.map((bar) => (mine.find((row) => row.job_id === job && row.from === bar.from && row.to === bar.to) || { records: 0 }).records) })) };
+      series: series.map((one, n) => ({ type: kind === "lines" ? "line" : "bar", smooth: false, step: kind === "lines" ? "middle" : false, name: one.name, color: colour(n), barCategoryGap: "6%", barGap: "0%", symbol: "none",
+        data: bars.map((bar) => (one.rows.find((row) => same(row, bar)) || { records: 0 }).records) })) };
   }
 
   function trend(kind) {
-    const rows = rowsOf("trend");
-    const unit = mostUsedUnit(rows);
-    const mine = rows.filter((row) => row.unit === unit && row.period !== null);
+    const { mine, series } = valueSeries("trend");
     const axis = everyPeriod(mine.map((row) => row.period));
-    const all = jobs();
-    const at = (job, period) => mine.find((row) => row.job_id === job && row.period === period);
-    const lineOf = (job, n, of) => ({ type: "line", color: colour(n), symbol: "circle", symbolSize: 5, showSymbol: axis.length < 60, connectNulls: true, lineStyle: { width: 2 }, data: axis.map((period) => { const row = at(job, period); return row ? row[of] : null; }) });
-    const one = all.length === 1 && kind === "quartiles";
-    const hidden = { type: "line", symbol: "none", lineStyle: { opacity: 0 }, stack: "half", connectNulls: false, silent: true, tooltip: { show: false } };
-    const series = one
-      ? [{ ...hidden, name: "-", data: axis.map((period) => { const row = at(all[0], period); return row ? row.quarter : null; }) },
-         { ...hidden, name: page.words.middle_half, color: colour(0), areaStyle: { opacity: 0.22 }, data: axis.map((period) => { const row = at(all[0], period); return row ? row.three_quarters - row.quarter : null; }) },
-         { ...lineOf(all[0], 0, "median"), name: page.words.median }]
-      : all.flatMap((job, n) => [{ ...lineOf(job, n, "median"), name: all.length > 1 ? page.jobs[job] : page.words.median }, ...(all.length === 1 ? [{ ...lineOf(job, 1, "mean"), name: page.words.mean }] : [])]);
-    const tip = (list) => { const period = list[0].axisValueLabel; return [period, ...all.map((job) => { const row = at(job, period); return row ? said(all.length > 1 ? page.jobs[job] : "", [[page.words.median, row.median], [page.words.quarter, row.quarter], [page.words.three_quarters, row.three_quarters], [page.words.mean, row.mean], [page.words.lowest, row.lowest], [page.words.highest, row.highest], [page.words.records, row.records]]).trim() : ""; })].filter(Boolean).join("\n"); };
-    return { ...base(), ...zoom(axis.length), grid: { ...base().grid, top: 36, bottom: axis.length > 40 ? 34 : 8 }, legend: { ...base().legend, data: series.map((s) => s.name).filter((s) => s !== "-") },
+    const at = (one, period) => one.rows.find((row) => row.period === period);
+    const along = (one, of) => axis.map((period) => { const row = at(one, period); return row ? of(row) : null; });
+    const lineOf = (one, n, column) => ({ type: "line", color: colour(n), symbol: "circle", symbolSize: 5, showSymbol: axis.length < 60, connectNulls: true, lineStyle: { width: 2 }, data: along(one, (row) => row[column]) });
+    const hidden = (n) => ({ type: "line", symbol: "none", lineStyle: { opacity: 0 }, stack: `half ${n}`, connectNulls: false, silent: true, tooltip: { show: false } });
+    const half = (one, n) => [{ ...hidden(n), name: "-", data: along(one, (row) => row.quarter) },
+      { ...hidden(n), name: series.length > 1 ? "-" : page.words.middle_half, color: colour(n), areaStyle: { opacity: 0.22 }, data: along(one, (row) => row.three_quarters - row.quarter) }];
+    const few = series.length <= 2 && kind === "quartiles";
+    const lines = series.flatMap((one, n) => [...(few ? half(one, n) : []), { ...lineOf(one, n, "median"), name: one.name || page.words.median },
+      ...(series.length === 1 && !few ? [{ ...lineOf(one, 1, "mean"), name: page.words.mean }] : [])]);
+    const numbers = (one, row) => said(one.name, [[page.words.median, row.median], [page.words.quarter, row.quarter], [page.words.three_quarters, row.three_quarters], [page.words.mean, row.mean], [page.words.lowest, row.lowest], [page.words.highest, row.highest], [page.words.records, row.records]]).trim();
+    const tip = (list) => { const period = list[0].axisValueLabel; return [period, ...series.map((one) => at(one, period) && numbers(one, at(one, period)))].filter(Boolean).join("\n"); };
+    return { ...base(), ...zoom(axis.length), grid: { ...base().grid, top: 36, bottom: axis.length > 40 ? 34 : 8 }, legend: { ...base().legend, data: lines.map((s) => s.name).filter((s) => s !== "-") },
       tooltip: { ...base().tooltip, trigger: "axis", axisPointer: { type: "line", lineStyle: { color: ink.muted } }, formatter: tip },
-      xAxis: categories(axis, { boundaryGap: false }), yAxis: values({ minInterval: 0, scale: true }), series };
+      xAxis: categories(axis, { boundaryGap: false }), yAxis: values({ minInterval: 0, scale: true }), series: lines };
   }
 
   const charts = {

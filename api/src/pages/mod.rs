@@ -38,10 +38,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub fn table() -> Vec<Route> {
     const ANYBODY: Needs = Needs::Nothing;
     const VIEWER: Needs = Needs::Role(Role::Viewer);
+    const OPERATOR: Needs = Needs::Role(Role::Operator);
     vec![
         Route::of(VIEWER, Method::GET, "/", || async { Redirect::to("/exports") }),
         Route::of(VIEWER, Method::GET, "/exports", exports::list),
         Route::of(VIEWER, Method::GET, "/data", data::read),
+        Route::of(OPERATOR, Method::POST, "/data/{job_id}/sum-up", data::sum_up),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources", resources::list),
         Route::of(VIEWER, Method::POST, "/data/{job_id}/resources", resources::search),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources/{resource_type}/{id}", resources::one),

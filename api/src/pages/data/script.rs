@@ -34,7 +34,7 @@ pub fn json(frame: &Frame, data: &Data) -> Result<String, Problem> {
             names.entry(column.to_owned()).or_default().insert(word.clone(), data.named(frame, column, Some(&word)));
         }
     }
-    let jobs: BTreeMap<String, String> = data.jobs.iter().map(|job| (job.job_id.to_string(), data.label(job))).collect();
+    let jobs: BTreeMap<String, String> = data.jobs.iter().map(|job| (job.job_id.to_string(), data.label(frame, job))).collect();
     let charts: BTreeMap<&str, Value> =
         data.charts.iter().map(|table| (table.name, json!({"columns": table.columns, "rows": table.rows}))).collect();
     let filters: Vec<[&str; 2]> = data.filters.iter().map(|filter| [filter.name.as_str(), filter.value.as_str()]).collect();
@@ -42,12 +42,18 @@ pub fn json(frame: &Frame, data: &Data) -> Result<String, Problem> {
     Ok(serde_json::to_string(&all).map_err(Problem::internal)?.replace('<', "\\u003c"))
 }
 
+/// What people tell exports apart by: the Group, or what it is of, and when it was submitted.
+pub fn label(frame: &Frame, job: &Job) -> String {
+    let name = job.group_id.as_deref().unwrap_or_else(|| frame.word("level", &job.level));
+    format!("{name} · {}", job.created_at.format("%Y-%m-%d %H:%M"))
+}
+
 impl Data {
     /// What an export is called here: its Group, with the time where several are of the same.
-    pub fn label(&self, job: &Job) -> String {
+    pub fn label(&self, frame: &Frame, job: &Job) -> String {
         match &job.group_id {
             Some(group) if self.jobs.iter().filter(|other| other.group_id == job.group_id).count() == 1 => group.clone(),
-            _ => job.label(),
+            _ => label(frame, job),
         }
     }
 
