@@ -104,7 +104,7 @@ impl Charts {
             Kind::Medication => self.medications.add(code, display, columns, chosen),
             Kind::Observation => self.observations.add(code, display, columns, chosen),
             Kind::Resource if IN_CHARTS.contains(&columns.resource_type.as_str()) => {
-                self.totals[export][4] += count(People::of(columns).count())
+                self.totals[export][4] += count(People::of(columns).count());
             }
             Kind::Resource | Kind::Component => {}
         }

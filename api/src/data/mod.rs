@@ -68,7 +68,7 @@ async fn count(state: &ApiState, question: &Question, ready: &[&Summarised]) -> 
     for export in ready {
         let of_export = Chosen::find(&state.pool, &question.filters, export).await?;
         charts.begin(export, &of_export);
-        let mut columns = summaries::columns(&state.pool, export.summary_id.unwrap_or_default(), &Kind::ALL);
+        let mut columns = summaries::columns(&state.pool, export.summary_id.unwrap_or_default(), Kind::ALL);
         while let Some(columns) = columns.try_next().await? {
             charts.add(&columns, &of_export)?;
         }

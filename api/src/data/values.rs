@@ -18,12 +18,14 @@ const BARS: f64 = 24.0;
 
 /// In which period, and what.
 type Found = (Option<i32>, f64);
+/// Of a part, and an export by its place.
+type Of = (Option<String>, usize);
 
 #[derive(Debug)]
 pub struct Values {
     by: By,
-    /// By unit, part and export. Bars of a unit have the same borders.
-    found: BTreeMap<Option<String>, BTreeMap<(Option<String>, usize), Vec<Found>>>,
+    /// By unit; bars of a unit have the same borders.
+    found: BTreeMap<Option<String>, BTreeMap<Of, Vec<Found>>>,
 }
 
 impl Values {

@@ -47,13 +47,13 @@ async fn values_are_right(app: &App, job: Uuid, picks: Picks<'_>, found: &Value)
         in_bars += expected;
     }
     let expected = plain::trend(&app.pool, job, picks, code).await;
-    assert_eq!(in_bars, expected.iter().map(|row| row.1).sum::<i64>(), "every value is in one bar");
+    assert_eq!(in_bars, expected.iter().map(|row| row.records).sum::<i64>(), "every value is in one bar");
     let trend = trend.as_array().expect("rows");
     assert_eq!(trend.len(), expected.len(), "{picks:?}");
-    for (row, (of, records, numbers)) in trend.iter().zip(expected) {
-        let found = [1, 2, 3].map(|n| row[n].as_str().map(str::to_owned));
-        assert_eq!((found, row[4].as_i64()), (of, Some(records)), "{picks:?}");
-        for (n, number) in numbers.iter().enumerate() {
+    for (row, expected) in trend.iter().zip(expected) {
+        let of = [&expected.part, &expected.unit, &expected.year].map(Option::as_deref);
+        assert_eq!((of, Some(expected.records)), ([1, 2, 3].map(|n| row[n].as_str()), row[4].as_i64()), "{picks:?}");
+        for (n, number) in expected.numbers.iter().enumerate() {
             let got = row[5 + n].as_f64().expect("a number");
             assert!((got - number).abs() <= 1e-9 * number.abs().max(1.0), "{got} is not {number}: {row}");
         }

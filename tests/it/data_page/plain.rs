@@ -215,15 +215,22 @@ pub async fn in_bar(pool: &PgPool, job: Uuid, picks: Picks<'_>, code: &str, (par
     sqlx::query_scalar(AssertSqlSafe(sql)).bind(unit).bind(part).bind(from).bind(to).fetch_one(pool).await.expect("a count")
 }
 
-/// part, unit and year; records, and then mean, lowest, quartiles and highest.
-pub async fn trend(pool: &PgPool, job: Uuid, picks: Picks<'_>, code: &str) -> Vec<([Option<String>; 3], i64, Vec<f64>)> {
+/// Part, unit and year; records; mean, lowest, quartiles and highest.
+#[derive(sqlx::FromRow)]
+pub struct Trend {
+    pub part: Option<String>,
+    pub unit: Option<String>,
+    pub year: Option<String>,
+    pub records: i64,
+    pub numbers: Vec<f64>,
+}
+
+pub async fn trend(pool: &PgPool, job: Uuid, picks: Picks<'_>, code: &str) -> Vec<Trend> {
     let sql = format!(
-        "SELECT part, unit, to_char(day, 'YYYY'), count(*),
-                ARRAY[avg(value), min(value)] || percentile_cont(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY value) || ARRAY[max(value)]
+        "SELECT part, unit, to_char(day, 'YYYY') AS year, count(*) AS records,
+                ARRAY[avg(value), min(value)] || percentile_cont(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY value) || ARRAY[max(value)] AS numbers
            FROM ({}) x GROUP BY 1, 2, 3 ORDER BY unit COLLATE \"C\" NULLS FIRST, part COLLATE \"C\" NULLS FIRST, 3 NULLS FIRST",
         values(job, picks, code)
     );
-    let rows: Vec<(Option<String>, Option<String>, Option<String>, i64, Vec<f64>)> =
-        sqlx::query_as(AssertSqlSafe(sql)).fetch_all(pool).await.expect("values");
-    rows.into_iter().map(|(part, unit, year, records, numbers)| ([part, unit, year], records, numbers)).collect()
+    sqlx::query_as(AssertSqlSafe(sql)).fetch_all(pool).await.expect("values")
 }

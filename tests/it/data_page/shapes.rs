@@ -15,8 +15,7 @@ async fn export_of(resources: &[Value]) -> (App, Uuid) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut files: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
     for resource in resources {
-        let file = files.entry(resource["resourceType"].as_str().expect("a type")).or_default();
-        *file += &format!("{resource}\n");
+        files.entry(resource["resourceType"].as_str().expect("a type")).or_default().extend([resource.to_string(), "\n".to_owned()]);
     }
     for (name, lines) in files {
         std::fs::write(folder.path().join(format!("{name}.ndjson")), lines).expect("a file");

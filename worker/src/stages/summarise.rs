@@ -23,7 +23,7 @@ const AGAIN: f64 = 2.0;
 pub struct Summarise;
 
 /// Some servers say a day that no data is of, as the first of the year 1.
-fn is_possible(day: &NaiveDate) -> bool {
+fn is_possible(day: NaiveDate) -> bool {
     (1990..2100).contains(&day.year())
 }
 
@@ -48,7 +48,7 @@ impl Stage for Summarise {
             id,
             export_id: work.export.id,
             of_end,
-            as_of: as_of.filter(is_possible),
+            as_of: as_of.filter(|day| is_possible(*day)),
             people: summed.people,
             records: summed.records,
         };

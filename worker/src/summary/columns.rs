@@ -72,7 +72,7 @@ impl Columns {
             let mut new = NewColumns { unit: own(record.unit), part_of: own(record.part_of), ..NewColumns::of(self.kind) };
             match self.kind.resource_type() {
                 Some(resource_type) => (new.resource_type, new.code) = (resource_type.to_owned(), own(code)),
-                None => new.resource_type = code.unwrap_or_default().to_owned(),
+                None => code.unwrap_or_default().clone_into(&mut new.resource_type),
             }
             units.push(new);
             self.bytes += OVERHEAD;
