@@ -4,6 +4,6 @@ DECLARE
     t text;
 BEGIN
     FOR t IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'fhir'::regnamespace AND c.relkind = 'r' AND c.relname <> 'patients' LOOP
-        EXECUTE format('CREATE INDEX ON fhir.%I (etl_job_id, patient_id) WHERE patient_id IS NOT NULL', t);
+        EXECUTE format('CREATE INDEX ON fhir.%I (etl_job_id, patient_id COLLATE "C") WHERE patient_id IS NOT NULL', t);
     END LOOP;
 END $$;

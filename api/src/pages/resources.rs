@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use askama::Template;
+use askama::{Template, filters::Safe};
 use axum::{
     Form,
     extract::{Path, Query, State},
@@ -12,9 +12,11 @@ use bulkhead_shared::db::{
     resources::{Listed, Page, Wanted},
     summaries,
 };
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::{
+    format,
     frame::Frame,
     page::{Answer, page},
     references::{self, Piece},
@@ -134,5 +136,11 @@ pub async fn one(
 impl Resources {
     fn address(&self, listed: &Listed) -> String {
         references::address(&self.job, &self.asked.resource_type, &listed.id)
+    }
+
+    /// Years may lie behind it: the day says more than how long ago it was.
+    #[expect(clippy::unused_self, reason = "a template's function")]
+    fn day(&self, at: DateTime<Utc>) -> Safe<String> {
+        Safe(format!("<time datetime=\"{0}\" title=\"{0}\">{1}</time>", format::absolute(at), at.format("%Y-%m-%d")))
     }
 }

@@ -85,7 +85,8 @@ impl Search<'_> {
 
     /// Those of one patient are few: all of them by the index, and then a page.
     async fn of_patient(&self, patient: &str) -> sqlx::Result<Page> {
-        let owner = if self.table == "patients" { "id" } else { "patient_id" };
+        // As the indexes have them.
+        let owner = if self.table == "patients" { "id" } else { "patient_id COLLATE \"C\"" };
         let sql = format!(
             "WITH theirs AS MATERIALIZED (
                  SELECT r.id {rows} AND r.{owner} = $4 AND ($5::text IS NULL OR strpos(lower(r.resource::text), lower($5)) > 0))

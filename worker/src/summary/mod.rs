@@ -40,13 +40,18 @@ pub async fn sum_up(from: &mut PgConnection, to: &mut PgConnection, export_id: U
     let mut tables: Vec<(&str, &str)> = R4_TYPES.iter().map(|(name, table)| (*name, *table)).chain([("", OTHERS)]).collect();
     tables.sort_by_key(|(_, table)| *table != "patients");
     for (name, table) in tables {
+        let mut all_have_values = true;
         for (kind, select) in statements::of(table, export_id) {
+            if kind == Kind::Component && all_have_values {
+                continue;
+            }
             let (mut columns, mut only_counted) = (Columns::of(kind), Columns::of(Kind::Resource));
             let mut rows = from.copy_out_raw(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await?;
             while let Some(message) = rows.try_next().await? {
                 let Some(mut record) = Record::read(&message)? else { continue };
                 let person = record.patient_id.map_or(Ok(summaries::NOBODY), |id| people.number(id))?;
                 records += i64::from(kind != Kind::Component);
+                all_have_values &= record.value.is_some();
                 if record.void || (kind == Kind::Resource && table != OTHERS) {
                     only_counted.push(person, &Record { code: Some(name), ..Record::default() });
                 } else {

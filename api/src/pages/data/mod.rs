@@ -58,6 +58,8 @@ struct Shown {
     /// The observations whose values can be shown.
     measured: Vec<Choice>,
     panels: Vec<Panel>,
+    /// At which day ages are counted.
+    ages: Vec<String>,
     /// For the script that draws.
     json: String,
     /// Seconds until it is worth looking again.
@@ -115,6 +117,7 @@ impl Shown {
             groups_left_out: data.groups_left_out,
             measured: measured(frame, links, data),
             panels: panels::panels(frame, links, data),
+            ages: ages(frame, data),
             json: script::json(frame, data)?,
             again,
         })
@@ -123,6 +126,15 @@ impl Shown {
     /// Whether any export's numbers are there.
     fn any_ready(&self) -> bool {
         self.jobs.iter().any(|job| job.standing == Standing::Ready)
+    }
+}
+
+/// A sentence, where all exports are of one day; else one for each.
+fn ages(frame: &Frame, data: &Data) -> Vec<String> {
+    let of_jobs: Vec<_> = data.jobs.iter().filter_map(|job| Some((job, job.as_of?))).collect();
+    match of_jobs.as_slice() {
+        [(_, day), rest @ ..] if rest.iter().all(|(_, other)| other == day) => vec![frame.with("data.as_of.all", day)],
+        several => several.iter().map(|(job, day)| frame.with_two("data.as_of", script::label(frame, job), day)).collect(),
     }
 }
 
