@@ -94,8 +94,10 @@ pub struct Filter {
 /// An observation that has values.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Measured {
+    /// Its code; null: those without one.
     #[schema(required, value_type = Option<String>, example = "8302-2")]
     pub code: Picked,
+    /// What it is called.
     #[schema(required)]
     pub display: Option<String>,
     /// Its records and their parts that may have one.

@@ -43,6 +43,8 @@ pub struct Charts {
     observations: ByCode,
     medications: ByCode,
     measured: BTreeMap<Picked, Measured>,
+    /// What observations are called, whoever has them.
+    named: BTreeMap<Picked, String>,
     values: Values,
     /// The observation whose values these are.
     pub values_of: Option<Picked>,
@@ -64,6 +66,7 @@ impl Charts {
             observations: ByCode::new("observations", CODED, Dimension::OBSERVATION),
             medications: ByCode::new("medications", CODED, Dimension::MEDICATION),
             measured: BTreeMap::new(),
+            named: BTreeMap::new(),
             values: Values::new(question.by),
             values_of: None,
         }
@@ -86,6 +89,14 @@ impl Charts {
         if columns.valued && matches!(kind, Kind::Observation | Kind::Component) {
             let whole = if kind == Kind::Observation { &columns.code } else { &columns.part_of };
             self.measured.entry(whole.clone()).or_insert_with(|| Measured::of(whole)).records += People::of(columns).count();
+        }
+        if kind == Kind::Observation
+            && let Some(display) = display
+        {
+            let known = self.named.entry(columns.code.clone()).or_insert_with(|| display.to_owned());
+            if display < known.as_str() {
+                display.clone_into(known);
+            }
         }
         if kind == Kind::Component {
             return Ok(());
@@ -145,7 +156,7 @@ impl Charts {
         let mut all: Vec<Measured> = self.measured.values().cloned().collect();
         all.sort_by(|a, b| b.records.cmp(&a.records).then_with(|| a.code.cmp(&b.code)));
         for measured in &mut all {
-            measured.display = self.observations.display(&measured.code);
+            measured.display = self.named.get(&measured.code).cloned();
         }
         all
     }

@@ -148,11 +148,6 @@ impl ByCode {
         last.people += count.people;
     }
 
-    /// What a code is called; of codes that were counted.
-    pub fn display(&self, code: &Picked) -> Option<String> {
-        self.codes.get(code)?.0.clone()
-    }
-
     /// A row for each export and code; what most people have first, of resource types those with the most resources.
     pub fn table(self, jobs: &[String], top: usize) -> Table {
         let mut codes: Vec<_> = self.codes.into_iter().collect();

@@ -165,3 +165,22 @@ async fn an_export_is_not_summed_up_while_a_load_of_it_still_runs() {
             .expect("a count");
     assert_eq!(loads, 0, "it waited");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_do_not_fit_beside_the_others_are_counted_and_an_old_export_with_rows_is_still_offered() {
+    let app = App::start(setup()).await;
+    let job = app.export(GROUP).await;
+    app.until(job, "completed").await;
+    data_of(&app, job, "").await;
+    app.sql(&format!(
+        "INSERT INTO bulkhead.exports (id, source_id, level, group_id, same_as, state, manifest_pages, manifest_complete, finished_at)
+         SELECT gen_random_uuid(), source_id, 'group', 'Group ' || n, '', 'completed', 1, true, clock_timestamp()
+           FROM bulkhead.exports, generate_series(1, 60) n WHERE id = '{job}'"
+    ))
+    .await;
+    let base = pages(&app).await;
+    let (html, _) = read(&base, "/data?latest=groups", "en").await;
+    assert!(html.contains("The latest exports of 41 more Groups are not shown"), "twenty of 61 are");
+    let (pick, _) = read(&base, "/data", "en").await;
+    assert!(pick.contains(&format!("value=\"{job}\"")), "sixty newer ones without rows do not hide it");
+}

@@ -58,6 +58,8 @@ struct Shown {
     /// The observations whose values can be shown.
     measured: Vec<Choice>,
     panels: Vec<Panel>,
+    /// What a chart says that has nothing.
+    empty: &'static str,
     /// At which day ages are counted.
     ages: Vec<String>,
     /// For the script that draws.
@@ -117,6 +119,7 @@ impl Shown {
             groups_left_out: data.groups_left_out,
             measured: measured(frame, links, data),
             panels: panels::panels(frame, links, data),
+            empty: frame.t(data.empty()),
             ages: ages(frame, data),
             json: script::json(frame, data)?,
             again,

@@ -10,7 +10,7 @@ use crate::{
     problem::Problem,
 };
 
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 11] = [
     "data.not_given",
     "data.column.people",
     "data.column.records",
@@ -22,12 +22,12 @@ const WORDS: [&str; 12] = [
     "data.column.lowest",
     "data.column.highest",
     "data.middle_half",
-    "data.empty",
 ];
 
 /// As it stands in a `<script type="application/json">`: no `<` ends it.
 pub fn json(frame: &Frame, data: &Data) -> Result<String, Problem> {
-    let words: BTreeMap<&str, &str> = WORDS.iter().map(|key| (key.rsplit('.').next().unwrap_or(key), frame.t(key))).collect();
+    let mut words: BTreeMap<&str, &str> = WORDS.iter().map(|key| (key.rsplit('.').next().unwrap_or(key), frame.t(key))).collect();
+    words.insert("empty", frame.t(data.empty()));
     let mut names: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for (chart, column) in [("people", "gender"), ("encounters", "class")] {
         for word in data.values(chart, column) {
@@ -57,6 +57,11 @@ impl Data {
         }
     }
 
+    /// The text of a chart that has nothing: nobody who was chosen has any, or nobody at all.
+    pub fn empty(&self) -> &'static str {
+        if self.filters.is_empty() { "data.empty.all" } else { "data.empty" }
+    }
+
     /// The different words of a chart's column.
     fn values(&self, chart: &str, column: &str) -> Vec<String> {
         let Some(table) = self.charts.iter().find(|table| table.name == chart) else { return Vec::new() };
@@ -84,7 +89,13 @@ impl Data {
                 return if frame.language.has(&key) { frame.t(&key).to_owned() } else { value.to_owned() };
             }
             "condition" => "conditions",
-            "observation" => "observations",
+            "observation" => {
+                let known = self.measured.iter().find(|measured| measured.code.as_deref() == Some(value));
+                if let Some(display) = known.and_then(|measured| measured.display.clone()) {
+                    return display;
+                }
+                "observations"
+            }
             "medication" => "medications",
             "age" => return value.strip_suffix('-').map_or_else(|| value.replace('-', "\u{2013}"), |from| format!("{from}+")),
             _ => return value.to_owned(),
