@@ -7,6 +7,7 @@ pub mod exports;
 pub mod format;
 pub mod frame;
 pub mod login;
+pub mod notice;
 pub mod page;
 pub mod preferences;
 pub mod references;
@@ -16,10 +17,12 @@ pub mod texts;
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Form, Router,
+    extract::{FromRequest as _, Request},
     http::{HeaderValue, Method, header},
     response::{Redirect, Response},
 };
+use serde::de::DeserializeOwned;
 use tower_http::compression::CompressionLayer;
 
 use bulkhead_shared::domain::role::Role;
@@ -27,6 +30,7 @@ use bulkhead_shared::domain::role::Role;
 use crate::{
     ApiState,
     access::{Needs, Surface},
+    problem::Problem,
     routes::{Route, guarded},
 };
 
@@ -59,6 +63,14 @@ pub fn table() -> Vec<Route> {
 /// Each behind its door. What is around them, and the API's own routes, `routes::pages_router` adds.
 pub fn routes(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
     guarded(table(), state, Surface::Pages).layer(CompressionLayer::new().gzip(true)).layer(tower::util::MapResponseLayer::new(with_policy))
+}
+
+/// The fields of a form.
+async fn form<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    let Form(fields) = Form::from_request(request, &()).await.map_err(|rejection| {
+        Problem::invalid(format!("The form cannot be read: {}. Reload the page and send it again.", rejection.body_text()))
+    })?;
+    Ok(fields)
 }
 
 fn with_policy(mut response: Response) -> Response {
