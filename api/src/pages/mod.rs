@@ -71,6 +71,7 @@ pub fn table() -> Vec<Route> {
         Route::of(OPERATOR, Method::GET, "/exports/{job_id}/manifest", export::manifest),
         Route::of(VIEWER, Method::GET, "/failures", failures::read),
         Route::of(VIEWER, Method::GET, "/data", data::read),
+        Route::of(OPERATOR, Method::POST, "/data/{job_id}/sum-up", data::sum_up),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources", resources::list),
         Route::of(VIEWER, Method::POST, "/data/{job_id}/resources", resources::search),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources/{resource_type}/{id}", resources::one),
