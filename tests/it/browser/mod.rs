@@ -1,9 +1,13 @@
 //! The pages in a real Chromium: what people do with them, word by word. Without a browser these tests say so and pass;
 //! `BULKHEAD_REQUIRE_BROWSER=1` makes them fail.
 
+mod acts;
 mod data;
+mod keyboard;
+mod list;
 mod login;
 mod looks;
+mod viewer;
 mod walk;
 
 use bulkhead_shared::{db::users, domain::role::Role};

@@ -71,7 +71,7 @@ async fn every_page_can_be_used_while_there_is_nothing_yet() {
 }
 
 /// Addresses of the table that show no page.
-const NO_PAGES: [&str; 4] = ["/", "/language/{word}", "/theme/{word}", "/static/{file}"];
+const NO_PAGES: [&str; 6] = ["/", "/events", "/events/{job_id}", "/language/{word}", "/theme/{word}", "/static/{file}"];
 
 #[test]
 fn every_page_of_the_servers_table_is_walked() {
