@@ -80,10 +80,39 @@ impl Reader {
         millis
     }
 
+    /// What is looked at, and its address.
     async fn pages(&self, app: &App) -> Vec<(&'static str, String)> {
-        let oldest: Uuid =
-            sqlx::query_scalar("SELECT id FROM bulkhead.exports ORDER BY created_at LIMIT 1").fetch_one(&app.pool).await.expect("exports");
-        let _ = oldest;
-        vec![("exports", "/exports".to_owned())]
+        let (newest, oldest): (Uuid, Uuid) = sqlx::query_as(
+            "SELECT (SELECT id FROM bulkhead.exports WHERE state = 'completed' ORDER BY created_at DESC LIMIT 1),
+                    (SELECT id FROM bulkhead.exports WHERE state = 'failed' ORDER BY created_at LIMIT 1)",
+        )
+        .fetch_one(&app.pool)
+        .await
+        .expect("exports");
+        let begin = oldest.to_string()[..8].to_owned();
+        vec![
+            ("list", "/exports".to_owned()),
+            ("list of failed", "/exports?state=failed".to_owned()),
+            ("list of failed for one reason", "/exports?state=failed&reason=expired".to_owned()),
+            ("list by a Group's text", "/exports?q=oncology".to_owned()),
+            ("list by the beginning of an ID", format!("/exports?q={begin}")),
+            ("list by a text that is nowhere", "/exports?q=nothing-of-this-name".to_owned()),
+            ("list, deep inside", self.deep().await),
+            ("page of the newest export", format!("/exports/{newest}")),
+            ("page of the oldest export that failed", format!("/exports/{oldest}")),
+            ("failures", "/failures".to_owned()),
+        ]
+    }
+
+    /// Forty pages on, as the links lead.
+    async fn deep(&self) -> String {
+        let mut path = "/exports".to_owned();
+        for _ in 0..40 {
+            let html = self.get(&path).await.text().await.expect("a page");
+            let link = html.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next());
+            let Some(link) = link else { break };
+            path = link.replace("&#38;", "&").replace("&amp;", "&");
+        }
+        path
     }
 }

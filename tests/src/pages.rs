@@ -39,17 +39,30 @@ impl Pages {
     /// # Panics
     /// If they do not start.
     pub async fn start(database: &Database) -> Self {
-        let pool = db::pool(&database.url, "bulkhead-pages", 12).expect("a pool");
-        let cipher = Cipher::from_base64(&secret_key()).expect("a key");
-        let access = Access { pages: ApiAuth::Required, ..Access::default() };
-        let state = ApiState { access, ..ApiState::new(pool, cipher, OutgoingRules::default(), 20) };
+        let state = state(database);
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
-        let router = bulkhead_api::pages_router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        let task = tokio::spawn(async move {
-            let _ = axum::serve(listener, router).await;
-        });
-        Self { address, state, task }
+        Self { address, task: serve(listener, &state), state }
+    }
+
+    /// Nobody answers any more.
+    ///
+    /// # Panics
+    /// If it does not stop.
+    pub async fn stop(&mut self) {
+        self.state.stopping.cancel();
+        (&mut self.task).await.expect("it stops");
+    }
+
+    /// After [`Self::stop`]: at the same address.
+    ///
+    /// # Panics
+    /// If they do not start.
+    pub async fn start_again(&mut self, database: &Database) {
+        let address = self.address.trim_start_matches("http://");
+        let listener = TcpListener::bind(address).await.expect("the same port");
+        self.state = state(database);
+        self.task = serve(listener, &self.state);
     }
 
     /// Somebody who may log in with [`PASSWORD`].
@@ -75,4 +88,19 @@ impl Drop for Pages {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn state(database: &Database) -> ApiState {
+    let pool = db::pool(&database.url, "bulkhead-pages", 12).expect("a pool");
+    let cipher = Cipher::from_base64(&secret_key()).expect("a key");
+    let access = Access { pages: ApiAuth::Required, ..Access::default() };
+    ApiState { access, ..ApiState::new(pool, cipher, OutgoingRules::default(), 20) }
+}
+
+fn serve(listener: TcpListener, state: &ApiState) -> JoinHandle<()> {
+    let router = bulkhead_api::pages_router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let stopped = state.stopping.clone().cancelled_owned();
+    tokio::spawn(async move {
+        let _ = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
+    })
 }

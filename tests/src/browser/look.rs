@@ -63,13 +63,6 @@ impl Browser {
         self.developer("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
     }
 
-    /// Whether the browser's network is gone.
-    pub async fn offline(&self, gone: bool) {
-        self.developer("Network.enable", json!({})).await;
-        let conditions = json!({ "offline": gone, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-        self.developer("Network.emulateNetworkConditions", conditions).await;
-    }
-
     /// Waits until nothing moves: what the page loads later is there, and two looks are the same.
     ///
     /// # Panics
