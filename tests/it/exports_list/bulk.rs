@@ -1,5 +1,6 @@
 //! The same done to many: the selected ones, or all that match. First it is said what will happen to how many; then it happens to those.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bulkhead_shared::domain::role::Role;
 use uuid::Uuid;
 
@@ -100,6 +101,34 @@ async fn all_that_match_are_worked_on_as_many_as_were_confirmed_and_none_that_ca
     let (count, done) = confirmed(&site, "act=cancel&all=1", None).await;
     assert_eq!((count, done.count("done")), (live, Some(live)), "more than one batch");
     assert_eq!(site.number("SELECT count(*) FROM bulkhead.exports WHERE state NOT IN ('completed', 'cancelled')").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_took_too_long_goes_on_where_it_stopped_and_ends_at_what_was_confirmed() {
+    let site = Site::of(Role::Operator).await;
+    site.fill().await;
+    let asked = site.get(&format!("{ACT}?act=cancel&all=1&state=failed")).await;
+    assert_eq!(asked.count("count"), Some(20));
+    let with = |count: &str, more: &[(&str, &str)]| {
+        let mut form: Vec<(String, String)> = asked.form(ACT).into_iter().filter(|(name, _)| name != "count").collect();
+        form.extend([("count", count)].iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        form
+    };
+    let left = "SELECT count(*) FROM bulkhead.exports WHERE state = 'failed'";
+    let done = site.post(ACT, &with("3", &[])).await;
+    assert_eq!((done.count("done"), site.number(left).await), (Some(3), 17), "no more than confirmed");
+    let (at, id): (chrono::DateTime<chrono::Utc>, Uuid) =
+        sqlx::query_as("SELECT created_at, id FROM bulkhead.exports WHERE state = 'failed' ORDER BY created_at DESC OFFSET 4 LIMIT 1")
+            .fetch_one(site.pool())
+            .await
+            .expect("a place");
+    let place = URL_SAFE_NO_PAD.encode([&at.timestamp_micros().to_be_bytes()[..], id.as_bytes()].concat());
+    let done = site.post(ACT, &with("20", &[("done_before", "10"), ("below", &place)])).await;
+    assert_eq!((done.count("done"), site.number(left).await), (Some(10), 7), "ten of twenty were done before");
+    let above = format!(
+        "SELECT count(*) FROM bulkhead.exports WHERE state = 'failed' AND created_at >= (SELECT created_at FROM bulkhead.exports WHERE id = '{id}')"
+    );
+    assert_eq!(site.number(&above).await, 5, "what is above the place was not touched");
 }
 
 #[tokio::test(flavor = "multi_thread")]

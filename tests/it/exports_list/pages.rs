@@ -73,7 +73,7 @@ async fn a_row_says_what_its_export_does_waits_for_or_failed_of_in_both_language
         (1, vec!["Failed", "Unreachable", "title=\"No answer.\"", "one.example:8443", "href=\"/exports/00000000", "Patient +2"]),
         (2, vec!["Loading", ">2/8<", "value=\"2\" max=\"8\"", "2,468", "8.00 MB", "2 min 3"]),
         (3, vec!["Queued", "Waits for the same export"]),
-        (4, vec!["Server says wait: in 2 hours"]),
+        (4, vec!["Asks again in 2 hours"]),
         (5, vec!["Try 4/20 in 3 minutes", ">3/20<"]),
     ] {
         let row = row(&english, n);
@@ -82,8 +82,7 @@ async fn a_row_says_what_its_export_does_waits_for_or_failed_of_in_both_language
         }
     }
     let chinese = site.get_in("/exports", "zh-CN").await.html;
-    for (n, text) in
-        [(1, "无法连接"), (2, "加载中"), (3, "等待相同的导出"), (4, "服务器要求等待：2 小时后"), (5, "第 4/20 次尝试，3 分钟后")]
+    for (n, text) in [(1, "无法连接"), (2, "加载中"), (3, "等待相同的导出"), (4, "2 小时后再次请求"), (5, "第 4/20 次尝试，3 分钟后")]
     {
         assert!(row(&chinese, n).contains(text), "{text}");
     }
