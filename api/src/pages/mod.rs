@@ -4,14 +4,18 @@
 pub mod assets;
 pub mod data;
 pub mod exports;
+pub mod fields;
 pub mod format;
 pub mod frame;
 pub mod login;
+pub mod new;
 pub mod notice;
 pub mod page;
 pub mod preferences;
+pub mod queue;
 pub mod references;
 pub mod resources;
+pub mod sources;
 pub mod texts;
 
 use std::sync::Arc;
@@ -42,9 +46,22 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub fn table() -> Vec<Route> {
     const ANYBODY: Needs = Needs::Nothing;
     const VIEWER: Needs = Needs::Role(Role::Viewer);
+    const OPERATOR: Needs = Needs::Role(Role::Operator);
     vec![
         Route::of(VIEWER, Method::GET, "/", || async { Redirect::to("/exports") }),
         Route::of(VIEWER, Method::GET, "/exports", exports::list),
+        Route::of(OPERATOR, Method::GET, "/new", new::form),
+        Route::of(OPERATOR, Method::POST, "/new", new::start),
+        Route::of(OPERATOR, Method::GET, "/new/{check_id}", new::pick),
+        Route::of(OPERATOR, Method::POST, "/new/{check_id}", new::choose),
+        Route::of(OPERATOR, Method::POST, "/new/{check_id}/send", new::send),
+        Route::of(OPERATOR, Method::GET, "/new/{check_id}/sent/{form}", new::sent),
+        Route::of(VIEWER, Method::GET, "/queue", queue::read),
+        Route::of(OPERATOR, Method::POST, "/queue/workers/{worker_id}", queue::drain),
+        Route::of(VIEWER, Method::GET, "/sources", sources::list),
+        Route::of(VIEWER, Method::GET, "/sources/{source_id}", sources::one),
+        Route::of(OPERATOR, Method::POST, "/sources/{source_id}/check", sources::check),
+        Route::of(OPERATOR, Method::POST, "/sources/{source_id}/settings", sources::set),
         Route::of(VIEWER, Method::GET, "/data", data::read),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources", resources::list),
         Route::of(VIEWER, Method::POST, "/data/{job_id}/resources", resources::search),

@@ -5,6 +5,7 @@ mod kick_off;
 mod list;
 mod retry;
 mod searched;
+mod submitted;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -23,6 +24,7 @@ pub use kick_off::{
 pub use list::{Filter, Listed, page};
 pub use retry::{FailedFilter, Matched, retry_some, would_retry};
 pub use searched::{forget_lists, set_searched, step_to_searches};
+pub use submitted::{LastSuccess, Submitted, last_success, submitted};
 
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {

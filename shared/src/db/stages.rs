@@ -1,7 +1,11 @@
 //! Table `stages`, as readers see it. What moves it is in `queue`.
 
+mod overview;
+
 use sqlx::PgExecutor;
 use uuid::Uuid;
+
+pub use overview::{Dead, Depth, Running, Waiting, dead, depth, running, waiting};
 
 /// How many stages of a kind are in a state.
 #[derive(Debug)]
