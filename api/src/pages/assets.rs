@@ -59,6 +59,8 @@ const SOURCES: &[Source] = &[
     // Of the pages of one export and of failures.
     Source { name: "export.css", kind: CSS, pieces: files!("export.css") },
     // Of the data page only.
+    Source { name: "new.css", kind: CSS, pieces: files!("new.css") },
+    Source { name: "new.js", kind: JS, pieces: files!("new.js") },
     Source { name: "data.css", kind: CSS, pieces: files!("data.css") },
     Source { name: "data-plain.css", kind: CSS, pieces: files!("data-plain.css") },
     Source { name: "echarts.js", kind: JS, pieces: files!("vendor/echarts/echarts.common-6.1.0.min.js") },

@@ -8,15 +8,19 @@ pub mod data;
 pub mod export;
 pub mod exports;
 pub mod failures;
+pub mod fields;
 pub mod format;
 pub mod frame;
 pub mod login;
+pub mod new;
 pub mod notice;
 pub mod page;
 pub mod preferences;
+pub mod queue;
 pub mod references;
 pub mod resources;
 pub mod sentence;
+pub mod sources;
 pub mod texts;
 pub mod tokens;
 pub mod user;
@@ -70,6 +74,18 @@ pub fn table() -> Vec<Route> {
         Route::of(OPERATOR, Method::GET, "/exports/{job_id}/rejected", export::rejected),
         Route::of(OPERATOR, Method::GET, "/exports/{job_id}/manifest", export::manifest),
         Route::of(VIEWER, Method::GET, "/failures", failures::read),
+        Route::of(OPERATOR, Method::GET, "/new", new::form),
+        Route::of(OPERATOR, Method::POST, "/new", new::start),
+        Route::of(OPERATOR, Method::GET, "/new/{check_id}", new::pick),
+        Route::of(OPERATOR, Method::POST, "/new/{check_id}", new::choose),
+        Route::of(OPERATOR, Method::POST, "/new/{check_id}/send", new::send),
+        Route::of(OPERATOR, Method::GET, "/new/{check_id}/sent/{form}", new::sent),
+        Route::of(VIEWER, Method::GET, "/queue", queue::read),
+        Route::of(OPERATOR, Method::POST, "/queue/workers/{worker_id}", queue::drain),
+        Route::of(VIEWER, Method::GET, "/sources", sources::list),
+        Route::of(VIEWER, Method::GET, "/sources/{source_id}", sources::one),
+        Route::of(OPERATOR, Method::POST, "/sources/{source_id}/check", sources::check),
+        Route::of(OPERATOR, Method::POST, "/sources/{source_id}/settings", sources::set),
         Route::of(VIEWER, Method::GET, "/data", data::read),
         Route::of(OPERATOR, Method::POST, "/data/{job_id}/sum-up", data::sum_up),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources", resources::list),

@@ -10,6 +10,7 @@ mod many;
 mod neighbours;
 mod retry;
 mod searched;
+mod submitted;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -34,6 +35,7 @@ pub use many::{Acted, Refusal, act_on, matching};
 pub use neighbours::{Neighbour, manifest, neighbours};
 pub use retry::{FailedFilter, Matched, retry_some, would_retry};
 pub use searched::{forget_lists, set_searched, step_to_searches};
+pub use submitted::{LastSuccess, Submitted, last_success, submitted};
 
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {

@@ -1,5 +1,7 @@
 //! Table `sources`.
 
+mod overview;
+
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -11,6 +13,8 @@ use crate::{
     domain::source::{Auth, Dialect, Discovered, Source},
     secrets::{Cipher, Sealed, SecretError},
 };
+
+pub use overview::{Exported, Overview, exports, last_check, overview, set};
 
 /// What identifies a source, and its secret in the clear.
 pub struct NewSource<'a> {

@@ -326,6 +326,19 @@ pub async fn hand_back(pool: &PgPool, worker_id: uuid::Uuid) -> sqlx::Result<u64
     Ok(done.rows_affected())
 }
 
+/// A worker that drains gives back the polls that sleep: another keeps them from now on, and asks no earlier.
+pub async fn hand_back_sleeping(pool: &PgPool, worker_id: uuid::Uuid) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE bulkhead.stages
+            SET state = 'ready', worker_id = NULL, claim_id = NULL, next_run_at = greatest(wake_at, clock_timestamp()), wake_at = NULL
+          WHERE worker_id = $1 AND state = 'running' AND wake_at IS NOT NULL",
+        worker_id
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Gives back what this worker is said to hold and does not. A claim that was made moments ago may not be known yet.
 pub async fn disown(pool: &PgPool, worker_id: uuid::Uuid, held: &[uuid::Uuid]) -> sqlx::Result<u64> {
     let done = sqlx::query!(

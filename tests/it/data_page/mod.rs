@@ -3,7 +3,7 @@
 mod browser;
 mod changes;
 mod numbers;
-mod page;
+pub mod page;
 mod plain;
 mod shapes;
 
