@@ -101,6 +101,8 @@ impl Reader {
             ("page of the newest export", format!("/exports/{newest}")),
             ("page of the oldest export that failed", format!("/exports/{oldest}")),
             ("failures", "/failures".to_owned()),
+            ("queue", "/queue".to_owned()),
+            ("sources", "/sources".to_owned()),
         ]
     }
 

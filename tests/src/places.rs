@@ -27,10 +27,16 @@ impl Place {
 
 /// With nothing exported yet.
 pub fn empty() -> Vec<Place> {
-    [("exports-empty", "/exports"), ("failures-empty", "/failures"), ("data-empty", "/data")]
-        .into_iter()
-        .map(|(name, route)| Place::of(name, route, route))
-        .collect()
+    [
+        ("exports-empty", "/exports"),
+        ("failures-empty", "/failures"),
+        ("queue-empty", "/queue"),
+        ("sources-empty", "/sources"),
+        ("data-empty", "/data"),
+    ]
+    .into_iter()
+    .map(|(name, route)| Place::of(name, route, route))
+    .collect()
 }
 
 /// With exports in every state.
@@ -45,6 +51,8 @@ pub async fn filled(pool: &PgPool, mix: &Mix) -> Vec<Place> {
         .await
         .expect("a patient");
     let user: Uuid = sqlx::query_scalar("SELECT id FROM bulkhead.users ORDER BY name LIMIT 1").fetch_one(pool).await.expect("a user");
+    let source: Uuid =
+        sqlx::query_scalar("SELECT source_id FROM bulkhead.exports WHERE id = $1").bind(first).fetch_one(pool).await.expect("a source");
     let compared = mix.completed.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let not_found = Place { status: 404, ..Place::of("not-found", "", "/nowhere") };
     let login = Place { outside: true, ..Place::of("login", "/login", "/login?back=%2Fexports") };
@@ -57,6 +65,11 @@ pub async fn filled(pool: &PgPool, mix: &Mix) -> Vec<Place> {
         Place::of("exports-retry", "/exports/act", "/exports/act?act=retry&all=1&state=failed"),
         Place::of("exports-delete", "/exports/act", format!("/exports/act?act=delete&export={first}")),
         Place::of("failures", "/failures", "/failures"),
+        Place::of("queue", "/queue", "/queue"),
+        Place::of("sources", "/sources", "/sources"),
+        Place::of("source", "/sources/{source_id}", format!("/sources/{source}")),
+        Place::of("new", "/new", "/new"),
+        Place::of("new-again", "/new", format!("/new?again={first}")),
         Place::of("account", "/account", "/account"),
         Place::of("tokens", "/tokens", "/tokens"),
         Place::of("users", "/users", "/users"),

@@ -7,6 +7,7 @@ mod keyboard;
 mod list;
 mod login;
 mod looks;
+mod submit;
 mod viewer;
 mod walk;
 
