@@ -75,6 +75,8 @@ pub async fn troubles(State(state): State<Arc<ApiState>>, request: Request, next
     let Ok(shown) = (Trouble { frame, told }).render() else { return response };
     let (mut head, _) = response.into_parts();
     head.headers.remove(header::CONTENT_LENGTH);
+    // The program's answer was compressed; the page is not.
+    head.headers.remove(header::CONTENT_ENCODING);
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     Response::from_parts(head, shown.into())
 }
