@@ -168,8 +168,11 @@ fn read(fields: &Fields, typed: &mut Map<String, Value>, secrets: &mut Secrets, 
     Ok(submission)
 }
 
-/// A file's members and its key; a key alone is taken as one.
-fn pasted(text: &str) -> Result<Option<(Map<String, Value>, Option<Value>)>, Problem> {
+/// A file's members, and its key.
+type Pasted = (Map<String, Value>, Option<Value>);
+
+/// A key alone is taken as one.
+fn pasted(text: &str) -> Result<Option<Pasted>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
