@@ -140,8 +140,8 @@ async fn attempt(
         sources::set_dialect(&mut *tx, source_id, dialect).await?;
     }
     let id = match insert(&mut tx, submission, source_id, idempotency_key, same).await? {
-        Taken::In(id) => id,
-        running @ Taken::Running(_) => return Ok(running),
+        Inserted::New(id) => id,
+        Inserted::Known(taken) => return Ok(taken),
     };
     let due = queue::insert(&mut tx, id, source_id, state.max_attempts, &[NewStage::new(StageKind::Auth)]).await?;
     audit_log::insert_exports(&mut *tx, actor, Act::ExportSubmitted, &[id]).await?;
@@ -250,18 +250,29 @@ fn wants_credentials(export: &Export) -> bool {
         && export.failure.as_ref().is_some_and(|failure| matches!(failure.reason, Reason::Credentials | Reason::Forbidden))
 }
 
+/// A row of our own, or one that is there.
+enum Inserted {
+    New(Uuid),
+    Known(Taken),
+}
+
 async fn insert(
     db: &mut PgConnection,
     submission: &Submission,
     source_id: Uuid,
     idempotency_key: Option<&str>,
     same: Same,
-) -> sqlx::Result<Taken> {
+) -> sqlx::Result<Inserted> {
     let id = Uuid::now_v7();
     let same_as = same_as(source_id, submission);
     let waits_for = exports::live_same(&mut *db, &same_as).await?;
     if let Some(running) = waits_for.filter(|_| same == Same::IsEnough) {
-        return Ok(Taken::Running(running));
+        // A form that was sent twice at once: the one that was quicker made it.
+        let own = match idempotency_key {
+            Some(key) => exports::by_idempotency_key(&mut *db, key).await?,
+            None => None,
+        };
+        return Ok(Inserted::Known(own.map_or(Taken::Running(running), |(id, _)| Taken::In(id))));
     }
     let new = NewExport {
         id,
@@ -277,7 +288,7 @@ async fn insert(
     exports::insert(&mut *db, &new).await?;
     let message = first_sentence(&submission.ask, waits_for);
     export_events::tell(db, id, &Teller::default(), EventLevel::Info, &message).await?;
-    Ok(Taken::In(id))
+    Ok(Inserted::New(id))
 }
 
 /// What must not run twice at once.

@@ -81,6 +81,8 @@ pub async fn troubles(State(state): State<Arc<ApiState>>, request: Request, next
     // What was compressed is replaced by what is not.
     head.headers.remove(header::CONTENT_ENCODING);
     head.headers.remove(header::CONTENT_LENGTH);
+    // The program's answer was compressed; the page is not.
+    head.headers.remove(header::CONTENT_ENCODING);
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     // The problem may come from where nobody knows of pages: its policy would forbid this one its style.
     head.headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(super::POLICY));

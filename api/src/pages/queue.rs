@@ -97,13 +97,15 @@ impl Queue {
     }
 
     /// The host, of `host:process:run`.
+    #[expect(clippy::unused_self, reason = "templates have the page")]
     fn host<'a>(&self, worker: &'a Overview) -> &'a str {
         let mut parts = worker.name.rsplitn(3, ':').skip(2);
         parts.next().unwrap_or(&worker.name)
     }
 
+    #[expect(clippy::unused_self, reason = "templates have the page")]
     fn process<'a>(&self, worker: &'a Overview) -> &'a str {
-        worker.name.rsplitn(3, ':').nth(1).unwrap_or_default()
+        worker.name.rsplit(':').nth(1).unwrap_or_default()
     }
 
     /// What it runs, the longest first.
@@ -155,6 +157,7 @@ impl Queue {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "templates have the page")]
     fn said<'a>(&self, stage: &'a Waiting) -> Option<&'a str> {
         stage.error.as_deref().or(stage.progress.as_deref())
     }

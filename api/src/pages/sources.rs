@@ -41,7 +41,7 @@ const EXPORTS: i64 = 20;
 
 #[derive(Template)]
 #[template(path = "sources.html")]
-struct Sources {
+struct List {
     frame: Frame,
     sources: Vec<Overview>,
     more: bool,
@@ -55,12 +55,12 @@ pub async fn list(State(state): State<Arc<ApiState>>, frame: Frame) -> Answer {
     let more = sources.len() > most;
     sources.truncate(most);
     let keys = signing_keys::list(&state.pool).await?;
-    page(&Sources { frame, sources, more, keys })
+    page(&List { frame, sources, more, keys })
 }
 
 #[derive(Template)]
 #[template(path = "source.html")]
-struct Source {
+struct One {
     frame: Frame,
     notice: Notice,
     source: Overview,
@@ -70,7 +70,7 @@ struct Source {
     report: Report,
 }
 
-impl Source {
+impl One {
     fn is_checking(&self) -> bool {
         self.check.as_ref().is_some_and(|check| check.finished_at.is_none())
     }
@@ -90,7 +90,7 @@ pub async fn one(State(state): State<Arc<ApiState>>, frame: Frame, Path(id): Pat
         None => None,
     };
     let report = check.as_ref().and_then(|check| check.report.clone()).unwrap_or_default();
-    page(&Source { frame, notice, source, exports, cool_downs, check, report })
+    page(&One { frame, notice, source, exports, cool_downs, check, report })
 }
 
 /// Sends a worker to look, with the credentials that are kept.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use askama::Template;
+use askama::{Template, filters::Safe};
 use axum::{
     extract::{Query, State},
     http::StatusCode,
@@ -69,6 +69,11 @@ impl New {
 
     fn wrong_at(&self, field: &str) -> Option<&Wrong> {
         self.wrong.as_ref().filter(|wrong| wrong.field == field)
+    }
+
+    /// Of a field that is wrong, for those who do not see its colour.
+    fn marks(&self, field: &str) -> Safe<String> {
+        Safe(self.wrong_at(field).map_or_else(String::new, |_| format!(" aria-invalid=\"true\" aria-describedby=\"{field}-wrong\"")))
     }
 
     /// Whether the fields below the file are of interest.
@@ -163,8 +168,11 @@ fn read(fields: &Fields, typed: &mut Map<String, Value>, secrets: &mut Secrets, 
     Ok(submission)
 }
 
-/// A file's members and its key; a key alone is taken as one.
-fn pasted(text: &str) -> Result<Option<(Map<String, Value>, Option<Value>)>, Problem> {
+/// A file's members, and its key.
+type Pasted = (Map<String, Value>, Option<Value>);
+
+/// A key alone is taken as one.
+fn pasted(text: &str) -> Result<Option<Pasted>, Problem> {
     if text.is_empty() {
         return Ok(None);
     }
