@@ -2,6 +2,7 @@
 //! hands to the workers is a row and a stage, committed together.
 
 pub mod access;
+mod acts;
 mod announcer;
 mod answer;
 mod canonical;
@@ -12,7 +13,6 @@ mod headers;
 mod hosts;
 pub mod keys;
 mod openapi;
-#[allow(dead_code, reason = "what the next pages need")]
 mod pages;
 mod problem;
 mod request;

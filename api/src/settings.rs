@@ -35,11 +35,12 @@ pub struct ApiSettings {
     /// Addresses and ports of the web pages, comma-separated; the API answers there too
     #[arg(long, env = "PAGES_LISTEN", value_delimiter = ',', default_value = "127.0.0.1:3000", value_parser = listener)]
     pub pages_listen: Vec<SocketAddr>,
-    /// Host names (without port) this server answers to, comma-separated; localhost and its own addresses always work
+    /// Host names (without port) this server answers to, comma-separated; localhost and its own addresses always work. With one, callers are
+    /// asked who they are
     #[arg(long, env = "API_ALLOWED_HOSTS", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
-    /// Whether callers are asked who they are. Without it: not on loopback, and everywhere once the API listens beyond it; the pages always
-    /// ask for a login
+    /// Whether callers are asked who they are. Without it: not on loopback, and everywhere once others can reach this server (a
+    /// listener beyond loopback, API_ALLOWED_HOSTS, API_TRUSTED_PROXIES); the pages always ask for a login
     #[arg(long, env = "API_AUTH", value_enum)]
     pub auth: Option<ApiAuth>,
     /// Seconds that a login may be left alone
@@ -64,7 +65,7 @@ fn network(text: &str) -> Result<IpNet, String> {
 impl ApiSettings {
     /// How callers are told apart with these settings.
     pub fn access(&self) -> Access {
-        let outside = self.beyond_loopback().is_some();
+        let outside = self.reachable().is_some();
         Access {
             api: self.auth.unwrap_or(if outside { ApiAuth::Required } else { ApiAuth::Open }),
             pages: self.auth.unwrap_or(ApiAuth::Required),
@@ -74,25 +75,28 @@ impl ApiSettings {
         }
     }
 
-    /// A listener that others can reach.
-    fn beyond_loopback(&self) -> Option<(&'static str, SocketAddr)> {
+    /// By which setting, and how, others can reach this server: a listener beyond loopback, or one on loopback behind a proxy.
+    fn reachable(&self) -> Option<(&'static str, String)> {
         let api = self.listen.iter().map(|address| ("API_LISTEN", *address));
         let pages = self.pages_listen.iter().map(|address| ("PAGES_LISTEN", *address));
-        api.chain(pages).find(|(_, address)| !address.ip().is_loopback())
+        let beyond = api.chain(pages).find(|(_, address)| !address.ip().is_loopback());
+        let named = || self.allowed_hosts.iter().find(|name| !name.trim().is_empty()).map(|name| ("API_ALLOWED_HOSTS", name.clone()));
+        let proxied = || self.trusted_proxies.first().map(|proxy| ("API_TRUSTED_PROXIES", proxy.to_string()));
+        beyond.map(|(setting, address)| (setting, address.to_string())).or_else(named).or_else(proxied)
     }
 
-    /// Listening beyond loopback without anybody who could log in is a decision, never an accident. `anybody`: there is a user or a token.
+    /// Being reached by others without anybody who could log in is a decision, never an accident. `anybody`: there is a user or a token.
     /// What else the operator should know, in words.
     pub fn check_listeners(&self, anybody: bool) -> anyhow::Result<Option<String>> {
-        let Some((setting, address)) = self.beyond_loopback() else { return Ok(None) };
+        let Some((setting, how)) = self.reachable() else { return Ok(None) };
         match self.auth {
             Some(ApiAuth::Open) => Ok(Some(format!(
-                "API_AUTH=open: everybody who reaches {address} ({setting}) may submit, read and delete exports without a login"
+                "API_AUTH=open: everybody who reaches this server ({setting} has {how}) may submit, read and delete exports without a login"
             ))),
             _ if anybody => Ok(None),
             Some(ApiAuth::Required) => Ok(Some(format!("nobody can log in yet: {FIRST}"))),
             None => anyhow::bail!(
-                "{setting} has {address}, which others can reach, and there is no user and no token yet. {FIRST}. Or set API_AUTH=required to \
+                "{setting} has {how}: others can reach this server, and there is no user and no token yet. {FIRST}. Or set API_AUTH=required to \
                  start without; or listen on 127.0.0.1; or set API_AUTH=open if its network is private"
             ),
         }
@@ -100,7 +104,8 @@ impl ApiSettings {
 }
 
 /// How somebody gets in at all.
-const FIRST: &str = "make the first admin with `bulkhead-api users add NAME --role admin`, or a token with `bulkhead-api tokens add NAME`";
+const FIRST: &str =
+    "make the first admin with `bulkhead-api users add NAME --role admin`, or a token with `bulkhead-api tokens add NAME --role operator`";
 
 #[cfg(test)]
 mod tests {
@@ -125,6 +130,16 @@ mod tests {
         assert!(local.check_listeners(false).unwrap().is_none());
         let open = settings(&["--auth", "open"]).access();
         assert_eq!((open.api, open.pages), (ApiAuth::Open, ApiAuth::Open));
+    }
+
+    #[test]
+    fn a_server_on_loopback_that_a_proxy_stands_before_is_no_longer_open() {
+        for behind in [["--allowed-hosts", "etl.example.org"], ["--trusted-proxies", "10.0.0.1"]] {
+            let unset = settings(&behind);
+            assert_eq!(unset.access().api, ApiAuth::Required);
+            assert!(unset.check_listeners(false).unwrap_err().to_string().contains(behind[1]));
+            assert!(unset.check_listeners(true).unwrap().is_none());
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use bulkhead_shared::{
     },
     domain::{
         audit::{Act, Actor},
-        export::{Ask, Export, ExportState, Level, Purpose},
+        export::{Ask, Export, ExportState, Level},
         failure::Reason,
         private_key::PrivateKey,
         source::Auth,
@@ -34,32 +34,62 @@ use crate::{
 /// Deadlocks and lost races end a transaction that succeeds when it is run again.
 const TRIES: u32 = 4;
 
+/// What came of a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    In(Uuid),
+    /// This export asks the same, and has not ended.
+    Running(Uuid),
+}
+
+impl Taken {
+    const fn id(self) -> Uuid {
+        match self {
+            Self::In(id) | Self::Running(id) => id,
+        }
+    }
+}
+
+/// Whether one that asks the same as a running one is wanted, or the running one is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Same {
+    Waits,
+    IsEnough,
+}
+
 /// Takes it in; or finds the export that this request, or this status URL, has made before.
 pub async fn submit(state: &ApiState, actor: &Actor, submission: &Submission, idempotency_key: Option<&str>) -> Result<Uuid, Problem> {
-    repeat(state, actor, submission, Purpose::Export, idempotency_key).await
+    let wish = Wish::Export { key: idempotency_key, same: Same::Waits };
+    repeat(state, actor, submission, wish).await.map(Taken::id)
+}
+
+/// Takes it in, unless an export of the same is running.
+pub async fn submit_unless_running(state: &ApiState, actor: &Actor, submission: &Submission, key: &str) -> Result<Taken, Problem> {
+    repeat(state, actor, submission, Wish::Export { key: Some(key), same: Same::IsEnough }).await
 }
 
 /// Takes a check in: the same source, its row, its one stage.
 pub async fn check(state: &ApiState, actor: &Actor, submission: &Submission) -> Result<Uuid, Problem> {
-    repeat(state, actor, submission, Purpose::Check, None).await
+    repeat(state, actor, submission, Wish::Check).await.map(Taken::id)
 }
 
-async fn repeat(
-    state: &ApiState,
-    actor: &Actor,
-    submission: &Submission,
-    purpose: Purpose,
-    idempotency_key: Option<&str>,
-) -> Result<Uuid, Problem> {
+/// What is wanted of a submission.
+#[derive(Clone, Copy)]
+enum Wish<'a> {
+    Export { key: Option<&'a str>, same: Same },
+    Check,
+}
+
+async fn repeat(state: &ApiState, actor: &Actor, submission: &Submission, wish: Wish<'_>) -> Result<Taken, Problem> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let attempted = match purpose {
-            Purpose::Export => attempt(state, actor, submission, idempotency_key).await,
-            Purpose::Check => attempt_check(state, actor, submission).await,
+        let attempted = match wish {
+            Wish::Export { key, same } => attempt(state, actor, submission, key, same).await,
+            Wish::Check => attempt_check(state, actor, submission).await.map(Taken::In),
         };
         match attempted {
-            Ok(id) => return Ok(id),
+            Ok(taken) => return Ok(taken),
             Err(Stop::Problem(problem)) => return Err(problem),
             Err(Stop::Race(error)) if tries == TRIES => return Err(Problem::internal(error)),
             Err(Stop::Race(_)) => {}
@@ -89,26 +119,35 @@ impl From<sqlx::Error> for Stop {
     }
 }
 
-async fn attempt(state: &ApiState, actor: &Actor, submission: &Submission, idempotency_key: Option<&str>) -> Result<Uuid, Stop> {
+async fn attempt(
+    state: &ApiState,
+    actor: &Actor,
+    submission: &Submission,
+    idempotency_key: Option<&str>,
+    same: Same,
+) -> Result<Taken, Stop> {
     let mut tx = state.pool.begin().await?;
     if let Some(key) = idempotency_key
         && let Some((id, request_hash)) = exports::by_idempotency_key(&mut *tx, key).await?
     {
-        return repeated(id, &request_hash, submission).map_err(Stop::from);
+        return repeated(id, &request_hash, submission).map(Taken::In).map_err(Stop::from);
     }
     let source_id = find_source(&mut tx, state, submission).await?;
     if let Some(known) = known_status_url(&mut tx, submission, source_id).await? {
-        return Ok(known);
+        return Ok(Taken::In(known));
     }
     if let Some(dialect) = submission.dialect {
         sources::set_dialect(&mut *tx, source_id, dialect).await?;
     }
-    let id = insert(&mut tx, submission, source_id, idempotency_key).await?;
+    let id = match insert(&mut tx, submission, source_id, idempotency_key, same).await? {
+        Inserted::New(id) => id,
+        Inserted::Known(taken) => return Ok(taken),
+    };
     let due = queue::insert(&mut tx, id, source_id, state.max_attempts, &[NewStage::new(StageKind::Auth)]).await?;
     audit_log::insert_exports(&mut *tx, actor, Act::ExportSubmitted, &[id]).await?;
     tx.commit().await?;
     state.announcer.announce(due);
-    Ok(id)
+    Ok(Taken::In(id))
 }
 
 async fn attempt_check(state: &ApiState, actor: &Actor, submission: &Submission) -> Result<Uuid, Stop> {
@@ -148,6 +187,7 @@ async fn find_source(db: &mut PgConnection, state: &ApiState, submission: &Submi
         secret: None,
     };
     match &submission.credentials {
+        Credentials::Kept(id) => Ok(*id),
         Credentials::Open => Ok(sources::find_or_create(db, &state.cipher, &open).await?),
         Credentials::Bearer(token) => {
             let secret = token.expose_secret().as_bytes();
@@ -210,10 +250,30 @@ fn wants_credentials(export: &Export) -> bool {
         && export.failure.as_ref().is_some_and(|failure| matches!(failure.reason, Reason::Credentials | Reason::Forbidden))
 }
 
-async fn insert(db: &mut PgConnection, submission: &Submission, source_id: Uuid, idempotency_key: Option<&str>) -> sqlx::Result<Uuid> {
+/// A row of our own, or one that is there.
+enum Inserted {
+    New(Uuid),
+    Known(Taken),
+}
+
+async fn insert(
+    db: &mut PgConnection,
+    submission: &Submission,
+    source_id: Uuid,
+    idempotency_key: Option<&str>,
+    same: Same,
+) -> sqlx::Result<Inserted> {
     let id = Uuid::now_v7();
     let same_as = same_as(source_id, submission);
     let waits_for = exports::live_same(&mut *db, &same_as).await?;
+    if let Some(running) = waits_for.filter(|_| same == Same::IsEnough) {
+        // A form that was sent twice at once: the one that was quicker made it.
+        let own = match idempotency_key {
+            Some(key) => exports::by_idempotency_key(&mut *db, key).await?,
+            None => None,
+        };
+        return Ok(Inserted::Known(own.map_or(Taken::Running(running), |(id, _)| Taken::In(id))));
+    }
     let new = NewExport {
         id,
         source_id,
@@ -228,7 +288,7 @@ async fn insert(db: &mut PgConnection, submission: &Submission, source_id: Uuid,
     exports::insert(&mut *db, &new).await?;
     let message = first_sentence(&submission.ask, waits_for);
     export_events::tell(db, id, &Teller::default(), EventLevel::Info, &message).await?;
-    Ok(id)
+    Ok(Inserted::New(id))
 }
 
 /// What must not run twice at once.

@@ -44,3 +44,17 @@ if (events) {
   setInterval(() => { if (!document.hidden && Date.now() - heard > LATE) say("stale"); }, 2000);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) heard = Date.now(); });
 }
+
+// What is shown once can be copied; where the browser lets nobody copy, it is selected.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.querySelector("span").textContent = button.dataset.copied;
+    } catch {
+      getSelection().selectAllChildren(source);
+    }
+  });
+}

@@ -26,7 +26,7 @@ const draw = (() => {
     legend: { top: 2, left: 8, right: 8, type: "scroll", itemWidth: 12, itemHeight: 12, icon: "roundRect", textStyle: { color: ink.muted }, pageIconColor: ink.muted, pageIconInactiveColor: ink.line, pageTextStyle: { color: ink.muted } },
   });
   const categories = (data, more) => ({ type: "category", data, axisTick: { show: false }, axisLine: { lineStyle: { color: ink.line } }, axisLabel: { color: ink.muted, hideOverlap: true }, ...more });
-  const values = (more) => ({ type: "value", minInterval: 1, axisLabel: { color: ink.muted, formatter: short }, splitLine: { lineStyle: { color: ink.line } }, ...more });
+  const values = (more) => ({ type: "value", minInterval: 1, splitNumber: ink.narrow ? 3 : 5, axisLabel: { color: ink.muted, formatter: short }, splitLine: { lineStyle: { color: ink.line } }, ...more });
   const faded = (isPicked, any) => ({ opacity: any && !isPicked ? 0.35 : 1 });
   const said = (title, parts) => [title, ...parts.map(([label, n]) => `${label}: ${number(n)}`)].join("\n");
 
@@ -50,13 +50,15 @@ const draw = (() => {
           data: codes.map((code, n) => { const d = datum(code, all.reduce((sum, job) => sum + ((find(job, code) || {})[measure] || 0), 0)); d.itemStyle.color = colour(n); return d; }) }] };
     }
     const shown = chart === "resources" ? codes : codes.slice(0, 15);
+    // Two or three stand side by side; more of them are pieces of one bar.
+    const stacked = all.length > 3;
     return { ...base(), grid: { ...base().grid, top: all.length > 1 ? 36 : 8, right: 52 }, legend: all.length > 1 ? base().legend : undefined,
       tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => tip(shown[at[0].dataIndex]) },
       xAxis: values(),
       yAxis: categories(shown.map((code) => label(code)), { inverse: true, axisLabel: { color: ink.text, interval: 0, formatter: (text) => cut(text, ink.narrow ? 18 : 30) } }),
-      series: all.map((job, n) => ({ type: "bar", name: page.jobs[job], color: colour(n), barMaxWidth: 18, barGap: "10%", cursor: "pointer",
+      series: all.map((job, n) => ({ type: "bar", name: page.jobs[job], stack: stacked ? "all" : undefined, color: colour(n), barMaxWidth: 18, barGap: "10%", cursor: "pointer",
         label: { show: all.length === 1, position: "right", color: ink.muted, formatter: (at) => short(at.value) },
-        itemStyle: { borderRadius: [0, 3, 3, 0] }, data: shown.map((code) => datum(code, (find(job, code) || {})[measure] || 0)) })) };
+        itemStyle: { borderRadius: stacked ? 0 : [0, 3, 3, 0] }, data: shown.map((code) => datum(code, (find(job, code) || {})[measure] || 0)) })) };
   }
 
   // Every band from the youngest to the oldest, also those that nobody is in; who has no age comes first.
@@ -80,15 +82,16 @@ const draw = (() => {
     const bands = everyBand(found);
     const order = ["male", "female", "other", "unknown", null];
     const genders = unique(rows.map((row) => row.gender)).sort((a, b) => order.indexOf(a) - order.indexOf(b));
-    const all = jobs();
+    // More than three exports are shown as one: so many pyramids in each other cannot be read.
+    const all = jobs().length > 3 ? [null] : jobs();
     const any = anyPicked("gender", "age");
     const isPicked = (gender, band) => (!anyPicked("gender") || picked("gender", gender === null ? "" : gender)) && (!anyPicked("age") || picked("age", band));
     const left = kind === "pyramid" ? ["male"] : [];
     const colours = { male: colour(0), female: colour(1) };
     const series = all.flatMap((job, j) => genders.map((gender, g) => ({
-      type: "bar", stack: job, name: name("gender", gender) + (all.length > 1 ? ` · ${page.jobs[job]}` : ""), color: all.length > 1 ? colour(j * 2 + (gender === "male" ? 0 : 1)) : colours[gender] || colour(5 + g), cursor: "pointer", barMaxWidth: 26, barCategoryGap: "18%",
+      type: "bar", stack: String(job), name: name("gender", gender) + (all.length > 1 ? ` · ${page.jobs[job]}` : ""), color: all.length > 1 ? colour(j * 2 + (gender === "male" ? 0 : 1)) : colours[gender] || colour(5 + g), cursor: "pointer", barMaxWidth: 26, barCategoryGap: "18%",
       data: bands.map((band) => {
-        const n = rows.filter((row) => row.job_id === job && row.gender === gender && bandOf(row) === band).reduce((sum, row) => sum + row.people, 0);
+        const n = rows.filter((row) => (job === null || row.job_id === job) && row.gender === gender && bandOf(row) === band).reduce((sum, row) => sum + row.people, 0);
         return { value: left.includes(gender) ? -n : n, ...picks([["gender", gender], ["age", band]]), itemStyle: faded(isPicked(gender, band), any) };
       }) })));
     const tip = (at) => said(`${page.words.age} ${at[0].axisValueLabel}`, at.map((one) => [one.seriesName, Math.abs(one.value)]));
@@ -149,40 +152,51 @@ const draw = (() => {
     return [...counts].sort((a, b) => b[1] - a[1])[0][0];
   }
 
-  function histogram(kind) {
-    const rows = rowsOf("histogram");
+  // The values that are drawn side by side: of each export, and of each part of an observation that has several.
+  function valueSeries(chart) {
+    const rows = rowsOf(chart);
     const unit = mostUsedUnit(rows);
     const mine = rows.filter((row) => row.unit === unit);
-    const label = (row) => row.from === null ? `< ${number(row.to)}` : row.to === null ? `≥ ${number(row.from)}` : number(row.from);
-    const range = (row) => row.from === null ? `< ${number(row.to)}` : row.to === null ? `≥ ${number(row.from)}` : `${number(row.from)} – < ${number(row.to)}`;
-    const bars = mine.filter((row, n) => mine.findIndex((other) => other.from === row.from && other.to === row.to) === n).sort((a, b) => (a.from === null ? -Infinity : a.from) - (b.from === null ? -Infinity : b.from));
     const all = jobs();
-    return { ...base(), grid: { ...base().grid, top: all.length > 1 ? 36 : 24 }, legend: all.length > 1 ? base().legend : undefined,
-      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => said(`${range(bars[at[0].dataIndex])} ${unit || ""}`, at.map((one) => [all.length > 1 ? one.seriesName : page.words.records, one.value])) },
+    const series = all.flatMap((job) => unique(mine.filter((row) => row.job_id === job).map((row) => row.part)).map((part) => ({
+      rows: mine.filter((row) => row.job_id === job && row.part === part),
+      name: [part, all.length > 1 ? page.jobs[job] : null].filter(Boolean).join(" · "),
+    })));
+    return { unit, mine, series };
+  }
+
+  function histogram(kind) {
+    const { unit, mine, series } = valueSeries("histogram");
+    const label = (row) => row.from === null ? `< ${number(row.to)}` : row.to === null ? `≥ ${number(row.from)}` : number(row.from);
+    const range = (row) => row.from === null || row.to === null ? label(row) : `${number(row.from)} – < ${number(row.to)}`;
+    const same = (a, b) => a.from === b.from && a.to === b.to;
+    const bars = mine.filter((row, n) => mine.findIndex((other) => same(row, other)) === n).sort((a, b) => (a.from === null ? -Infinity : a.from) - (b.from === null ? -Infinity : b.from));
+    const several = series.length > 1;
+    const lines = kind === "lines" || series.length > 3;
+    return { ...base(), grid: { ...base().grid, top: several ? 36 : 24 }, legend: several ? base().legend : undefined,
+      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => said(`${range(bars[at[0].dataIndex])} ${unit || ""}`, at.map((one) => [several ? one.seriesName : page.words.records, one.value])) },
       xAxis: categories(bars.map(label)), yAxis: values(),
-      series: all.map((job, n) => ({ type: kind === "lines" ? "line" : "bar", smooth: false, step: kind === "lines" ? "middle" : false, name: page.jobs[job], color: colour(n), barCategoryGap: "6%", symbol: "none",
-        data: bars.map((bar) => (mine.find((row) => row.job_id === job && row.from === bar.from && row.to === bar.to) || { records: 0 }).records) })) };
+      series: series.map((one, n) => ({ type: lines ? "line" : "bar", smooth: false, step: lines ? "middle" : false, name: one.name, color: colour(n), barCategoryGap: "6%", barGap: "0%", symbol: "none",
+        data: bars.map((bar) => (one.rows.find((row) => same(row, bar)) || { records: 0 }).records) })) };
   }
 
   function trend(kind) {
-    const rows = rowsOf("trend");
-    const unit = mostUsedUnit(rows);
-    const mine = rows.filter((row) => row.unit === unit && row.period !== null);
+    const { mine, series } = valueSeries("trend");
     const axis = everyPeriod(mine.map((row) => row.period));
-    const all = jobs();
-    const at = (job, period) => mine.find((row) => row.job_id === job && row.period === period);
-    const lineOf = (job, n, of) => ({ type: "line", color: colour(n), symbol: "circle", symbolSize: 5, showSymbol: axis.length < 60, connectNulls: true, lineStyle: { width: 2 }, data: axis.map((period) => { const row = at(job, period); return row ? row[of] : null; }) });
-    const one = all.length === 1 && kind === "quartiles";
-    const hidden = { type: "line", symbol: "none", lineStyle: { opacity: 0 }, stack: "half", connectNulls: false, silent: true, tooltip: { show: false } };
-    const series = one
-      ? [{ ...hidden, name: "-", data: axis.map((period) => { const row = at(all[0], period); return row ? row.quarter : null; }) },
-         { ...hidden, name: page.words.middle_half, color: colour(0), areaStyle: { opacity: 0.22 }, data: axis.map((period) => { const row = at(all[0], period); return row ? row.three_quarters - row.quarter : null; }) },
-         { ...lineOf(all[0], 0, "median"), name: page.words.median }]
-      : all.flatMap((job, n) => [{ ...lineOf(job, n, "median"), name: all.length > 1 ? page.jobs[job] : page.words.median }, ...(all.length === 1 ? [{ ...lineOf(job, 1, "mean"), name: page.words.mean }] : [])]);
-    const tip = (list) => { const period = list[0].axisValueLabel; return [period, ...all.map((job) => { const row = at(job, period); return row ? said(all.length > 1 ? page.jobs[job] : "", [[page.words.median, row.median], [page.words.quarter, row.quarter], [page.words.three_quarters, row.three_quarters], [page.words.mean, row.mean], [page.words.lowest, row.lowest], [page.words.highest, row.highest], [page.words.records, row.records]]).trim() : ""; })].filter(Boolean).join("\n"); };
-    return { ...base(), ...zoom(axis.length), grid: { ...base().grid, top: 36, bottom: axis.length > 40 ? 34 : 8 }, legend: { ...base().legend, data: series.map((s) => s.name).filter((s) => s !== "-") },
+    const at = (one, period) => one.rows.find((row) => row.period === period);
+    const along = (one, of) => axis.map((period) => { const row = at(one, period); return row ? of(row) : null; });
+    const lineOf = (one, n, column) => ({ type: "line", color: colour(n), symbol: "circle", symbolSize: 5, showSymbol: axis.length < 60, connectNulls: true, lineStyle: { width: 2 }, data: along(one, (row) => row[column]) });
+    const hidden = (n) => ({ type: "line", symbol: "none", lineStyle: { opacity: 0 }, stack: `half ${n}`, connectNulls: false, silent: true, tooltip: { show: false } });
+    const half = (one, n) => [{ ...hidden(n), name: "-", data: along(one, (row) => row.quarter) },
+      { ...hidden(n), name: series.length > 1 ? "-" : page.words.middle_half, color: colour(n), areaStyle: { opacity: 0.22 }, data: along(one, (row) => row.three_quarters - row.quarter) }];
+    const few = series.length <= 2 && kind === "quartiles";
+    const lines = series.flatMap((one, n) => [...(few ? half(one, n) : []), { ...lineOf(one, n, "median"), name: one.name || page.words.median },
+      ...(series.length === 1 && !few ? [{ ...lineOf(one, 1, "mean"), name: page.words.mean }] : [])]);
+    const numbers = (one, row) => said(one.name, [[page.words.median, row.median], [page.words.quarter, row.quarter], [page.words.three_quarters, row.three_quarters], [page.words.mean, row.mean], [page.words.lowest, row.lowest], [page.words.highest, row.highest], [page.words.records, row.records]]).trim();
+    const tip = (list) => { const period = list[0].axisValueLabel; return [period, ...series.map((one) => at(one, period) && numbers(one, at(one, period)))].filter(Boolean).join("\n"); };
+    return { ...base(), ...zoom(axis.length), grid: { ...base().grid, top: 36, bottom: axis.length > 40 ? 34 : 8 }, legend: { ...base().legend, data: lines.map((s) => s.name).filter((s) => s !== "-") },
       tooltip: { ...base().tooltip, trigger: "axis", axisPointer: { type: "line", lineStyle: { color: ink.muted } }, formatter: tip },
-      xAxis: categories(axis, { boundaryGap: false }), yAxis: values({ minInterval: 0, scale: true }), series };
+      xAxis: categories(axis, { boundaryGap: false }), yAxis: values({ minInterval: 0, scale: true }), series: lines };
   }
 
   const charts = {

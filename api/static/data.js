@@ -23,7 +23,18 @@
 
   const kindOf = (select) => { const kept = localStorage.getItem(`chart.${select.dataset.chart}`); return [...select.options].some((o) => o.value === kept) ? kept : select.options[0].value; };
 
+  // What is not there yet is asked for again, and nobody is torn away from what they read.
+  let soon;
+  function lookAgain() {
+    clearTimeout(soon);
+    const numbers = document.getElementById("numbers");
+    if (!numbers || !numbers.dataset.again) return;
+    const missed = () => { numbers.removeAttribute("aria-busy"); lookAgain(); };
+    soon = setTimeout(() => go(location.pathname + location.search, false, missed), numbers.dataset.again * 1000);
+  }
+
   function render() {
+    lookAgain();
     charts.forEach((chart) => chart.dispose());
     charts = [];
     const numbers = document.getElementById("chart-numbers");
@@ -60,7 +71,7 @@
 
   // Only the numbers change: what is open stays open, and nothing jumps.
   let latest = 0;
-  async function go(url, push = true) {
+  async function go(url, push = true, lost = () => { location.href = url; }) {
     const mine = ++latest;
     const old = document.getElementById("numbers");
     old.setAttribute("aria-busy", "true");
@@ -69,7 +80,7 @@
       const answer = await fetch(url, { headers: { accept: "text/html" } });
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("numbers");
       if (mine !== latest) return;
-      if (!answer.ok || !fresh) { location.href = url; return; }
+      if (!answer.ok || !fresh) return lost();
       for (const one of fresh.querySelectorAll("details.twin")) one.open = open.includes(one.parentElement.getAttribute("aria-labelledby"));
       charts.forEach((chart) => chart.dispose());
       charts = [];
@@ -82,7 +93,7 @@
       }
       render();
     } catch {
-      location.href = url;
+      lost();
     }
   }
 

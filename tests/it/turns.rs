@@ -47,7 +47,8 @@ async fn downloads(pool: &PgPool, source: Uuid, files: i32, expires_in: f64) -> 
 
 async fn worker(pool: &PgPool) -> Uuid {
     let id = Uuid::now_v7();
-    workers::register(pool, id, "test").await.expect("a worker");
+    let process = workers::Process { name: "test".to_owned(), control_slots: 1, transfer_slots: 1, load_slots: 1 };
+    workers::register(pool, id, &process, false).await.expect("a worker");
     id
 }
 

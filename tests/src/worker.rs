@@ -2,10 +2,12 @@
 
 use std::{
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
     time::Duration,
 };
 
+use bulkhead_worker::WorkerSettings;
+use clap::Parser as _;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A worker process; killed when dropped.
@@ -105,5 +107,23 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// What a program does that is a worker here.
+///
+/// # Panics
+/// If something logs already.
+pub async fn main() -> ExitCode {
+    // A test that is killed leaves no worker behind.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).expect("Linux has it");
+    let settings = WorkerSettings::parse();
+    bulkhead_shared::telemetry::start(&settings.log).expect("nothing logs yet");
+    match bulkhead_worker::run(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bulkhead-worker: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

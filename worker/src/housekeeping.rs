@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bulkhead_shared::{
     db::{exports, orphan_exports, sources, workers},
-    queue::{bury_leftovers, clean_up_failed, purge, sweep},
+    queue::{self, bury_leftovers, clean_up_failed, purge, sweep},
 };
 use reqwest::Method;
 use tokio::time::{self, Instant};
@@ -40,6 +40,9 @@ pub async fn sweep_regularly(runner: Arc<Runner>) {
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "could not compare the queue with what runs here; trying again"),
         }
+        if let Err(error) = hand_back_sleeping(&runner).await {
+            tracing::warn!(%error, "sleeping polls could not be handed back; trying again");
+        }
         if let Err(error) = runner.look_for_downloads().await {
             tracing::warn!(%error, "could not look for downloads; trying again");
         }
@@ -56,6 +59,17 @@ pub async fn sweep_regularly(runner: Arc<Runner>) {
             Err(error) => tracing::warn!(%error, "the sweep failed; trying again"),
         }
     }
+}
+
+/// A worker that was asked to drain keeps nothing that waits for its server.
+async fn hand_back_sleeping(runner: &Runner) -> sqlx::Result<()> {
+    if runner.lease.drains() {
+        let polls = queue::hand_back_sleeping(&runner.env.pool, runner.lease.id()).await?;
+        if polls > 0 {
+            tracing::info!(polls, "sleeping polls were handed back");
+        }
+    }
+    Ok(())
 }
 
 /// Purges and lets orphans go, about once a minute, until the worker drains.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bulkhead_shared::db::{self, workers};
+use bulkhead_shared::db::{self, workers, workers::Process};
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{sync::watch, time};
 use uuid::Uuid;
@@ -20,24 +20,27 @@ use uuid::Uuid;
 #[derive(Clone)]
 pub struct Lease {
     id: watch::Receiver<Uuid>,
+    /// A person asked this process to claim nothing more.
+    drains: watch::Receiver<bool>,
     stop: Arc<AtomicBool>,
 }
 
 impl Lease {
     /// Registers this process and keeps its lease until `stop`.
-    pub async fn start(database_url: &str, name: String) -> anyhow::Result<Self> {
+    pub async fn start(database_url: &str, process: Process) -> anyhow::Result<Self> {
         let options = db::options(database_url, "bulkhead-lease")?;
         let mut connection = options.connect().await.context("cannot connect to Postgres for the worker's lease")?;
         let id = Uuid::now_v7();
-        workers::register(&mut connection, id, &name).await?;
+        workers::register(&mut connection, id, &process, false).await?;
         let (sender, receiver) = watch::channel(id);
         let stop = Arc::new(AtomicBool::new(false));
-        let keeper = Keeper { options, name, sender, stop: Arc::clone(&stop) };
+        let (tell, drains) = watch::channel(false);
+        let keeper = Keeper { options, process, sender, tell, stop: Arc::clone(&stop) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // The connection belongs to the runtime that made it: the keeper makes its own.
         drop(connection);
         thread::Builder::new().name("lease".to_owned()).spawn(move || runtime.block_on(keeper.run()))?;
-        Ok(Self { id: receiver, stop })
+        Ok(Self { id: receiver, drains, stop })
     }
 
     /// Our id now.
@@ -54,6 +57,19 @@ impl Lease {
         }
     }
 
+    /// Whether a person asked this process to claim nothing more.
+    pub fn drains(&self) -> bool {
+        *self.drains.borrow()
+    }
+
+    /// Waits until a person asks this process to drain, or to go on.
+    pub async fn until_drains(&self, drains: bool) {
+        let mut asked = self.drains.clone();
+        if asked.wait_for(|asked| *asked == drains).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Renews no more.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -62,8 +78,9 @@ impl Lease {
 
 struct Keeper {
     options: PgConnectOptions,
-    name: String,
+    process: Process,
     sender: watch::Sender<Uuid>,
+    tell: watch::Sender<bool>,
     stop: Arc<AtomicBool>,
 }
 
@@ -91,11 +108,16 @@ impl Keeper {
             None => connection.insert(self.options.connect().await?),
         };
         let id = *self.sender.borrow();
-        if !workers::renew(&mut *db, id).await? {
+        let Some(drains) = workers::renew(&mut *db, id).await? else {
             let fresh = Uuid::now_v7();
-            workers::register(&mut *db, fresh, &self.name).await?;
+            workers::register(&mut *db, fresh, &self.process, *self.tell.borrow()).await?;
             tracing::warn!("this worker's lease was over and its work was taken; it starts afresh");
             self.sender.send_replace(fresh);
+            return Ok(());
+        };
+        if self.tell.send_if_modified(|known| std::mem::replace(known, drains) != drains) {
+            let words = if drains { "an operator asked this worker to drain: it claims nothing more" } else { "this worker claims again" };
+            tracing::info!("{words}");
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use crate::{
     lease::Lease,
     load::{buffers::Buffers, connections::Connections},
     polls::{self, Polls},
-    runner::Runner,
+    runner::{CONTROL_SLOTS, Runner},
     settings::WorkerSettings,
     tickets,
 };
@@ -56,7 +56,13 @@ pub async fn run(settings: WorkerSettings) -> anyhow::Result<()> {
     });
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let lease = Lease::start(url, name.clone()).await?;
+    let process = workers::Process {
+        name: name.clone(),
+        control_slots: i32::try_from(CONTROL_SLOTS).unwrap_or(i32::MAX),
+        transfer_slots: i32::try_from(settings.transfers).unwrap_or(i32::MAX),
+        load_slots: i32::try_from(settings.loads).unwrap_or(i32::MAX),
+    };
+    let lease = Lease::start(url, process).await?;
     let (sender, waiting) = mpsc::channel(1024);
     let polls = Arc::new(Polls::default());
     let runner = Runner::new(env, lease.clone(), &settings, Arc::clone(&polls), sender);

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Control stages only wait for servers: many, so that those of a server that hangs do not block the others'.
-const CONTROL_SLOTS: usize = 32;
+pub const CONTROL_SLOTS: usize = 32;
 /// How long a ticket may wait for a slot here before another process should have it.
 const TICKET_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -94,6 +94,9 @@ impl Runner {
 
     /// How much more this process could run.
     pub fn free_slots(&self) -> FreeSlots {
+        if self.lease.drains() {
+            return FreeSlots::default();
+        }
         let free = |lane| i64::try_from(self.slots(lane).available_permits()).unwrap_or(0);
         FreeSlots { control: free(Lane::Control), transfer: free(Lane::Transfer), load: free(Lane::Load) }
     }
@@ -105,7 +108,7 @@ impl Runner {
             self.give_ticket_up(stage_id).await;
             return;
         };
-        if self.draining.is_cancelled() {
+        if self.draining.is_cancelled() || self.lease.drains() {
             self.give_ticket_up(stage_id).await;
             return;
         }
@@ -119,6 +122,9 @@ impl Runner {
     /// Fills a free slot for downloads without a ticket: a source that was at its limit, or was left alone for a while, may have
     /// work again, and its tickets were answered while it had none.
     pub async fn look_for_downloads(self: &Arc<Self>) -> sqlx::Result<()> {
+        if self.lease.drains() {
+            return Ok(());
+        }
         let Ok(permit) = Arc::clone(self.slots(Lane::Transfer)).try_acquire_owned() else { return Ok(()) };
         if let Some(claim) = claim_best(&self.env.pool, self.lease.id(), Lane::Transfer).await? {
             self.spawn(Lane::Transfer, claim, permit);
@@ -139,7 +145,7 @@ impl Runner {
             let mut next = Some(claim);
             while let Some(claim) = next {
                 runner.run(claim, None).await;
-                next = if runner.draining.is_cancelled() {
+                next = if runner.draining.is_cancelled() || runner.lease.drains() {
                     None
                 } else {
                     claim_best(&runner.env.pool, runner.lease.id(), lane).await.unwrap_or_else(|error| {

@@ -21,8 +21,14 @@ const MISSED_HEARTBEATS: usize = 3;
 /// this loop builds a new one, with a new name: apalis refuses one that it knows.
 pub async fn deliver(lane: Lane, pool: PgPool, runner: Arc<Runner>, process: String, stop: CancellationToken) {
     loop {
+        tokio::select! {
+            () = runner.lease.until_drains(false) => {}
+            () = stop.cancelled() => return,
+        }
         let ended = tokio::select! {
             ended = worker(lane, &pool, &runner, &process) => ended,
+            // Whoever drains takes no tickets from others; one in the air is given up.
+            () = runner.lease.until_drains(true) => continue,
             // A ticket in the air is delivered elsewhere after its worker's last heartbeat; nothing is lost with it.
             () = stop.cancelled() => return,
         };

@@ -42,38 +42,49 @@ pub struct Door {
     pub needs: Needs,
 }
 
-/// Lets in who may, as a [`Caller`]; tells the others what to do.
+/// Lets in who may, as a [`Caller`]; tells the others what to do. The answer knows the caller too: a page of a refusal greets them.
 pub async fn admit(State(door): State<Door>, request: Request, next: Next) -> Response {
-    match door.look(request).await {
+    let address = client(request.extensions(), request.headers(), &door.state.access.trusted_proxies);
+    let caller = match door.who(request.headers(), address).await {
+        Ok(caller) => caller,
+        Err(problem) => return problem.into_response(),
+    };
+    let mut response = match door.look(request, caller.as_ref()).await {
         Ok(request) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
+    };
+    if let Some(caller) = caller {
+        response.extensions_mut().insert(caller);
     }
+    response
 }
 
 impl Door {
-    async fn look(&self, mut request: Request) -> Result<Request, Problem> {
-        let address = client(request.extensions(), request.headers(), &self.state.access.trusted_proxies);
-        let Needs::Role(needed) = self.needs else {
-            // The login page greets who is in already.
-            if self.surface == Surface::Pages
-                && let Ok(Some(caller)) = self.caller(request.headers(), address).await
-            {
-                request.extensions_mut().insert(caller);
+    /// Who comes, where it matters.
+    async fn who(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Option<Caller>, Problem> {
+        match self.needs {
+            Needs::Nothing => Ok(None),
+            Needs::Greeting => Ok(self.caller(headers, address).await.unwrap_or_default()),
+            Needs::Role(_) => self.caller(headers, address).await?.ok_or_else(unknown).map(Some),
+        }
+    }
+
+    /// Whether they may; the request then knows the caller.
+    async fn look(&self, mut request: Request, caller: Option<&Caller>) -> Result<Request, Problem> {
+        let Some(caller) = caller else { return Ok(request) };
+        if let Needs::Role(needed) = self.needs {
+            if !caller.may(needed) {
+                let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
+                let route = format!("{} {route}", request.method());
+                self.note_refusal(caller, needed, &route).await;
+                return Err(forbidden(caller.role, needed));
             }
-            return Ok(request);
-        };
-        let Some(caller) = self.caller(request.headers(), address).await? else { return Err(unknown()) };
-        if !caller.may(needed) {
-            let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str);
-            let route = format!("{} {route}", request.method());
-            self.note_refusal(&caller, needed, &route).await;
-            return Err(forbidden(caller.role, needed));
+            let unsafe_method = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+            if unsafe_method && let Some(session) = &caller.session {
+                request = csrf::check(request, &session.csrf).await.ok_or_else(forged)?;
+            }
         }
-        let unsafe_method = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        if unsafe_method && let Some(session) = &caller.session {
-            request = csrf::check(request, &session.csrf).await.ok_or_else(forged)?;
-        }
-        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(caller.clone());
         Ok(request)
     }
 

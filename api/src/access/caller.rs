@@ -1,11 +1,17 @@
 //! Who calls.
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use bulkhead_shared::domain::{audit::Actor, role::Role};
+use bulkhead_shared::{
+    db::{api_tokens, sessions},
+    domain::{
+        audit::{Actor, ActorKind},
+        role::Role,
+    },
+};
 use uuid::Uuid;
 
 use super::OPEN_ROLE;
-use crate::problem::Problem;
+use crate::{ApiState, problem::Problem};
 
 /// Who calls. A handler that takes it is on a route that says what it needs: nothing else provides it.
 #[derive(Debug, Clone)]
@@ -17,12 +23,18 @@ pub struct Caller {
 }
 
 /// A session that a request came with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Session {
     pub id: Uuid,
     pub user_id: Uuid,
     /// What a form must bring.
     pub csrf: String,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).field("user_id", &self.user_id).finish_non_exhaustive()
+    }
 }
 
 impl Caller {
@@ -40,6 +52,16 @@ impl Caller {
     pub fn csrf(&self) -> &str {
         self.session.as_ref().map_or("", |session| &session.csrf)
     }
+}
+
+/// Whether who was let in would be let in again, as the same: for a stream, which asks every few seconds. Being asked is no use of a session.
+pub async fn still_valid(state: &ApiState, caller: &Caller) -> Result<bool, Problem> {
+    let now = match (&caller.session, caller.actor.kind, caller.actor.id) {
+        (Some(session), ..) => sessions::role(&state.pool, session.id, state.access.session_idle).await?,
+        (None, ActorKind::Token, Some(token)) => api_tokens::role(&state.pool, token).await?,
+        _ => Some(caller.role),
+    };
+    Ok(now == Some(caller.role))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {

@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use url::form_urlencoded;
 
+use crate::routes::SLOWEST_BODY;
+
 /// The header, for requests by script.
 pub const HEADER: &str = "x-csrf-token";
 /// The field of a form.
@@ -31,9 +33,9 @@ pub async fn check(request: Request, expected: &str) -> Option<Request> {
         return None;
     }
     let (head, body) = request.into_parts();
-    // Bounded by the router's limit.
+    // Its size is bounded by the router's limit.
     let read = Request::from_parts(head.clone(), body);
-    let body = Bytes::from_request(read, &()).await.ok()?;
+    let body = tokio::time::timeout(SLOWEST_BODY, Bytes::from_request(read, &())).await.ok()?.ok()?;
     let given = form_urlencoded::parse(&body).find_map(|(name, value)| (name == FIELD).then_some(value));
     let good = given.is_some_and(|given| same(given.as_bytes(), expected));
     good.then(|| Request::from_parts(head, Body::from(body)))

@@ -19,7 +19,7 @@ use ipnet::IpNet;
 
 pub use address::{client, is_https};
 pub use admit::{Door, Surface, admit};
-pub use caller::{Caller, Session};
+pub use caller::{Caller, Session, still_valid};
 pub use csrf::FIELD as CSRF_FIELD;
 
 /// Whether callers are asked who they are.
@@ -37,8 +37,10 @@ pub const OPEN_ROLE: Role = Role::Operator;
 /// What a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// Everybody may: health, our public keys, the login.
+    /// Everybody may: health, our public keys.
     Nothing,
+    /// Everybody may, and who is in already is known: the login.
+    Greeting,
     Role(Role),
 }
 

@@ -1,7 +1,8 @@
 //! Passwords: argon2id (RFC 9106) with OWASP's parameters, off the threads that answer, and few at once: each takes 19 MiB.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
+use anyhow::Context as _;
 use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
@@ -15,6 +16,8 @@ pub const SHORTEST: usize = 12;
 pub const LONGEST: usize = 1024;
 
 static AT_ONCE: Semaphore = Semaphore::const_new(2);
+/// Hashing takes some hundredths of a second: who waits this long is one of very many.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Of nobody's password: what is compared where there is no such user, so that it takes as long.
 static NOBODY: LazyLock<String> = LazyLock::new(|| compute(super::secret::session().expose_secret()).unwrap_or_default());
@@ -48,20 +51,28 @@ pub fn check(name: &str, password: &SecretString) -> Result<(), Unfit> {
 
 /// Its hash, as a PHC string.
 pub async fn hash(password: SecretString) -> anyhow::Result<String> {
-    let _permit = AT_ONCE.acquire().await?;
-    tokio::task::spawn_blocking(move || compute(password.expose_secret())).await?
+    aside(move || compute(password.expose_secret())).await?
+}
+
+/// Runs it on a thread of its own when it is its turn. The turn ends with the work, not with a caller who goes away.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    let turn = tokio::time::timeout(LONGEST_WAIT, AT_ONCE.acquire()).await.context("too many passwords are checked at once")??;
+    let work = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    Ok(work.await?)
 }
 
 /// Whether it is the password behind a hash; without a hash it is not, and that takes as long.
 pub async fn is_right(password: SecretString, hash: Option<String>) -> anyhow::Result<bool> {
-    let _permit = AT_ONCE.acquire().await?;
-    let compared = tokio::task::spawn_blocking(move || {
+    aside(move || {
         let known = hash.is_some();
         let hash = hash.as_deref().unwrap_or(&NOBODY);
         let same = password.expose_secret().len() <= LONGEST && verify(password.expose_secret(), hash);
         known && same
-    });
-    Ok(compared.await?)
+    })
+    .await
 }
 
 fn compute(password: &str) -> anyhow::Result<String> {

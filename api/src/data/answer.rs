@@ -19,7 +19,7 @@ pub enum Standing {
     Pending,
     /// The export is under way; it is summed up when it has ended.
     Loading,
-    /// It could not be summed up; the export's story says why.
+    /// It could not be summed up, and nobody tries any more; the export's story says why. The data page has a button to try again.
     GivenUp,
 }
 
@@ -40,6 +40,9 @@ pub struct Loaded {
 pub struct Job {
     /// Its id; also the `etl_job_id` of its rows.
     pub job_id: Uuid,
+    /// system, patient, group; unknown, where only a status URL was given.
+    #[schema(example = "group")]
+    pub level: String,
     /// The Group's id; null when it is not the export of a Group.
     #[schema(required, example = "BMCHealthNet")]
     pub group_id: Option<String>,
@@ -64,6 +67,7 @@ impl Job {
     pub fn new(export: &Summarised, state: ExportState, standing: Standing, so_far: Vec<(Option<String>, i64)>) -> Self {
         Self {
             job_id: export.export_id,
+            level: export.level.clone(),
             group_id: export.group_id.clone(),
             fhir_server_url: export.base_url.clone(),
             status: state.on_the_wire(),
@@ -73,13 +77,6 @@ impl Job {
             finished_at: export.finished_at,
             loaded_so_far: so_far.into_iter().map(|(resource_type, records)| Loaded { resource_type, records }).collect(),
         }
-    }
-
-    /// What people tell exports apart by: the Group and the day.
-    pub fn label(&self) -> String {
-        let id = self.job_id.to_string();
-        let name = self.group_id.as_deref().unwrap_or(&id[id.len() - 6..]);
-        format!("{name} · {}", self.created_at.format("%Y-%m-%d %H:%M"))
     }
 }
 
@@ -94,11 +91,32 @@ pub struct Filter {
     pub value: String,
 }
 
+/// An observation that has values.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Measured {
+    /// Its code; null: those without one.
+    #[schema(required, value_type = Option<String>, example = "8302-2")]
+    pub code: Picked,
+    /// What it is called.
+    #[schema(required)]
+    pub display: Option<String>,
+    /// Its records and their parts that may have one.
+    pub records: usize,
+}
+
+impl Measured {
+    pub fn of(code: &Picked) -> Self {
+        Self { code: code.clone(), display: None, records: 0 }
+    }
+}
+
 /// Exact numbers of some exports: counted, never estimated.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Data {
     /// The exports, in the order of their ids.
     pub jobs: Vec<Job>,
+    /// Groups whose latest export is not here, because there are more than can be compared at once.
+    pub groups_left_out: usize,
     /// What was picked.
     pub filters: Vec<Filter>,
     pub by: By,
@@ -108,14 +126,26 @@ pub struct Data {
     /// The code of the observation whose values `histogram` and `trend` show; null: one without a code, or none.
     #[schema(required, value_type = Option<String>, example = "8302-2")]
     pub values_of: Picked,
+    /// What `values_of` may be, the most frequent first.
+    pub measured: Vec<Measured>,
     /// The charts: totals, resources, people, conditions, encounters, observations, medications, histogram, trend.
     pub charts: Vec<Table>,
 }
 
 impl Data {
-    pub fn new(jobs: Vec<Job>, question: &Question, charts: Charts) -> Self {
+    pub fn new(jobs: Vec<Job>, question: &Question, charts: Charts, groups_left_out: usize) -> Self {
         let filters = question.picked.iter().map(|(name, value)| Filter { name: name.clone(), value: value.clone() }).collect();
         let values_of = charts.values_of.clone().flatten();
-        Self { jobs, filters, by: question.by, bands: question.bands.as_str(), values_of, charts: charts.tables() }
+        let measured = charts.measured();
+        Self {
+            jobs,
+            groups_left_out,
+            filters,
+            by: question.by,
+            bands: question.bands.as_str(),
+            values_of,
+            measured,
+            charts: charts.tables(),
+        }
     }
 }

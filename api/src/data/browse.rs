@@ -1,4 +1,8 @@
 //! Looks at resources one by one. Each look is written down before anything is shown: who it was, and at what.
+//!
+//! What stands in addresses, and so in histories and the logs of proxies: the export, the resource's type and its id, as FHIR's own addresses have
+//! them, so that references can be links; and on the data page codes. Never a text that was searched for, nor the patient whose resources are
+//! listed: those are sent in a body. Our own log has no paths, only routes.
 
 use bulkhead_shared::{
     db::{
@@ -8,7 +12,7 @@ use bulkhead_shared::{
     },
     domain::audit::{Act, ObjectKind},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
@@ -23,10 +27,14 @@ pub async fn export(state: &ApiState, id: Uuid) -> Result<Summarised, Problem> {
     found.into_iter().next().ok_or_else(|| crate::routes::no_such_job(id))
 }
 
-/// A page of a list. The log keeps the type and how many were shown; not whose, and not what was searched for.
+/// A page of a list. The log keeps the type, how many were shown, and whose, if one patient's were asked for; not the text that was searched for.
 pub async fn list(state: &ApiState, caller: &Caller, export: Uuid, wanted: &Wanted<'_>, limit: i64) -> Result<Page, Problem> {
     let page = resources::page(&state.pool, export, wanted, limit).await?;
-    seen(state, caller, export, wanted.resource_type, Some(page.resources.len())).await?;
+    let mut detail = json!({"export": export, "listed": page.resources.len()});
+    if let Some(patient) = wanted.patient {
+        detail["patient"] = patient.into();
+    }
+    seen(state, caller, wanted.resource_type, detail).await?;
     Ok(page)
 }
 
@@ -35,13 +43,12 @@ pub async fn one(state: &ApiState, caller: &Caller, export: Uuid, resource_type:
     let found = resources::pretty(&state.pool, export, resource_type, id).await?;
     let text =
         found.ok_or_else(|| Problem::new(Kind::NotFound, "The export has no such resource; look for it in the list of its type."))?;
-    seen(state, caller, export, &format!("{resource_type}/{id}"), None).await?;
+    seen(state, caller, &format!("{resource_type}/{id}"), json!({"export": export})).await?;
     Ok(text)
 }
 
 /// Writes down that somebody saw resources. If that fails nothing is shown.
-async fn seen(state: &ApiState, caller: &Caller, export: Uuid, what: &str, listed: Option<usize>) -> Result<(), Problem> {
-    let detail = listed.map_or_else(|| json!({"export": export}), |n| json!({"export": export, "listed": n}));
+async fn seen(state: &ApiState, caller: &Caller, what: &str, detail: Value) -> Result<(), Problem> {
     let entry = Entry::of(Act::ResourceSeen, ObjectKind::Resource, what).with(detail);
     Ok(audit_log::insert(&state.pool, &caller.actor, &entry).await?)
 }

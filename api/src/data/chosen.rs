@@ -5,13 +5,12 @@ use bulkhead_shared::{
     domain::summary::Kind,
 };
 use chrono::NaiveDate;
-use futures::TryStreamExt as _;
+use futures::{TryStreamExt as _, stream::BoxStream};
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use super::{
-    count::{Days, People},
-    filters::{Dimension, Filters, Picked},
+    count::{Days, Numbers, People},
+    filters::{Dimension, Filters},
     period,
 };
 
@@ -31,25 +30,36 @@ impl Chosen {
         let mut chosen = Self { met: vec![0; people], required: filters.active() };
         if chosen.filters(Dimension::PERSON) {
             let as_of = export.as_of.unwrap_or_default();
-            let fits = |columns: &Columns, day| filters.gender(columns.code.as_deref()) && filters.age(age(day, as_of));
-            chosen.mark_all(pool, id, Kind::Patient, Dimension::PERSON, fits).await?;
+            let mut patients = summaries::columns(pool, id, &[Kind::Patient]);
+            while let Some(columns) = patients.try_next().await? {
+                for (person, age) in People::of(&columns).zip(ages(&columns, as_of)) {
+                    if filters.gender(columns.code.as_deref()) && filters.age(age) {
+                        chosen.mark(person, Dimension::PERSON);
+                    }
+                }
+            }
         }
         if chosen.filters(Dimension::ENCOUNTER) {
-            let fits = |columns: &Columns, day| filters.class(columns.code.as_deref()) && filters.day(day);
-            chosen.mark_all(pool, id, Kind::Encounter, Dimension::ENCOUNTER, fits).await?;
+            let mut encounters = summaries::columns(pool, id, &[Kind::Encounter]);
+            while let Some(columns) = encounters.try_next().await? {
+                for (person, day) in People::of(&columns).zip(Days::of(&columns)) {
+                    if filters.class(columns.code.as_deref()) && filters.day(day) {
+                        chosen.mark(person, Dimension::ENCOUNTER);
+                    }
+                }
+            }
         }
         for (dimension, kind, codes) in [
             (Dimension::CONDITION, Kind::Condition, &filters.conditions),
             (Dimension::OBSERVATION, Kind::Observation, &filters.observations),
             (Dimension::MEDICATION, Kind::Medication, &filters.medications),
         ] {
-            chosen.mark_codes(pool, id, kind, dimension, codes).await?;
-        }
-        for name in &filters.resource_types {
-            match Kind::ALL.iter().find(|kind| kind.resource_type() == Some(name)) {
-                Some(kind) => chosen.mark_all(pool, id, *kind, Dimension::RESOURCE, |_, _| true).await?,
-                None => chosen.mark_codes(pool, id, Kind::Resource, Dimension::RESOURCE, &[Some(name.clone())]).await?,
+            if chosen.filters(dimension) {
+                chosen.mark_all(summaries::people_of_codes(pool, id, kind, codes), dimension).await?;
             }
+        }
+        if chosen.filters(Dimension::RESOURCE) {
+            chosen.mark_all(summaries::people_of_types(pool, id, &filters.resource_types), Dimension::RESOURCE).await?;
         }
         Ok(chosen)
     }
@@ -81,40 +91,9 @@ impl Chosen {
         }
     }
 
-    async fn mark_all(
-        &mut self,
-        pool: &PgPool,
-        summary_id: Uuid,
-        kind: Kind,
-        dimension: Dimension,
-        fits: impl Fn(&Columns, i32) -> bool,
-    ) -> sqlx::Result<()> {
-        let kinds = [kind.as_str().to_owned()];
-        let mut columns = summaries::columns(pool, summary_id, &kinds);
-        while let Some(columns) = columns.try_next().await? {
-            for (person, day) in People::of(&columns).zip(Days::of(&columns)) {
-                if fits(&columns, day) {
-                    self.mark(person, dimension);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn mark_codes(
-        &mut self,
-        pool: &PgPool,
-        summary_id: Uuid,
-        kind: Kind,
-        dimension: Dimension,
-        codes: &[Picked],
-    ) -> sqlx::Result<()> {
-        if codes.is_empty() {
-            return Ok(());
-        }
-        let mut columns = summaries::columns_of(pool, summary_id, kind, codes, false);
-        while let Some(columns) = columns.try_next().await? {
-            for person in People::of(&columns) {
+    async fn mark_all(&mut self, mut people: BoxStream<'_, sqlx::Result<Vec<u8>>>, dimension: Dimension) -> sqlx::Result<()> {
+        while let Some(people) = people.try_next().await? {
+            for person in People::read(&people) {
                 self.mark(person, dimension);
             }
         }
@@ -122,7 +101,38 @@ impl Chosen {
     }
 }
 
-/// Completed years at a day. `None`: not given, or born later.
-pub fn age(birth: i32, as_of: NaiveDate) -> Option<i32> {
-    as_of.years_since(period::date(birth)?).map(u32::cast_signed)
+/// The age of each patient: completed years at a day, or at the day they died if that was before.
+pub fn ages(patients: &Columns, as_of: NaiveDate) -> impl Iterator<Item = Option<i32>> {
+    let as_of = as_of.to_epoch_days();
+    Days::of(patients).zip(Numbers::of(patients)).map(move |(birth, death)| age(birth, f64::from(as_of).min(death)))
+}
+
+/// `None`: not given, or born later.
+#[expect(clippy::cast_possible_truncation, reason = "a day")]
+fn age(birth: i32, at: f64) -> Option<i32> {
+    NaiveDate::from_epoch_days(at as i32)?.years_since(period::date(birth)?).map(u32::cast_signed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(text: &str) -> i32 {
+        text.parse::<NaiveDate>().unwrap().to_epoch_days()
+    }
+
+    #[test]
+    fn ages_are_completed_years_and_end_with_a_life() {
+        let as_of = f64::from(day("2020-06-01"));
+        for (birth, at, years) in [
+            (day("1980-06-01"), as_of.min(f64::NAN), Some(40)),
+            (day("1980-06-02"), as_of.min(f64::NAN), Some(39)),
+            (day("1980-06-02"), as_of.min(day("2000-06-02").into()), Some(20)),
+            (day("1980-06-01"), as_of.min(day("2030-01-01").into()), Some(40)),
+            (day("2020-06-02"), as_of, None),
+            (summaries::NOT_GIVEN, as_of, None),
+        ] {
+            assert_eq!(age(birth, at), years, "{birth} {at}");
+        }
+    }
 }

@@ -15,7 +15,11 @@ pub struct People<'a>(std::slice::Iter<'a, [u8; 4]>);
 
 impl<'a> People<'a> {
     pub fn of(columns: &'a Columns) -> Self {
-        Self(columns.people.as_chunks().0.iter())
+        Self::read(&columns.people)
+    }
+
+    pub fn read(people: &'a [u8]) -> Self {
+        Self(people.as_chunks().0.iter())
     }
 }
 
@@ -41,6 +45,23 @@ impl Iterator for Days<'_> {
 
     fn next(&mut self) -> Option<i32> {
         Some(self.0.next().map_or(NOT_GIVEN, |bytes| i32::from_le_bytes(*bytes)))
+    }
+}
+
+/// The value of each record, NaN: not given; without end where no record has one.
+pub struct Numbers<'a>(std::slice::Iter<'a, [u8; 8]>);
+
+impl<'a> Numbers<'a> {
+    pub fn of(columns: &'a Columns) -> Self {
+        Self(columns.vals.as_chunks().0.iter())
+    }
+}
+
+impl Iterator for Numbers<'_> {
+    type Item = f64;
+
+    fn next(&mut self) -> Option<f64> {
+        Some(self.0.next().map_or(f64::NAN, |bytes| f64::from_le_bytes(*bytes)))
     }
 }
 

@@ -1,4 +1,5 @@
-//! A table as CSV (RFC 4180). What a spreadsheet would take for a formula is made text.
+//! A table as CSV (RFC 4180), in UTF-8 with a mark that says so: without it Excel reads Chinese as something else. What a spreadsheet would take
+//! for a formula is made text.
 
 use std::fmt::Write as _;
 
@@ -7,7 +8,7 @@ use super::table::{Cell, Table};
 impl Table {
     /// With a line of names; `not given` is an empty field.
     pub fn csv(&self) -> String {
-        let mut text = self.columns.join(",") + "\r\n";
+        let mut text = format!("\u{feff}{}\r\n", self.columns.join(","));
         for row in &self.rows {
             for (n, cell) in row.iter().enumerate() {
                 if n > 0 {
@@ -54,7 +55,7 @@ mod tests {
         table.rows.push(vec![Cell::NotGiven, Cell::Number(0.5)]);
         assert_eq!(
             table.csv(),
-            "code,people\r\nplain,-3\r\n\"'=1+1\",-3\r\n\"'+1\",-3\r\n\"'-1\",-3\r\n\"'@x\",-3\r\n\"'\t=1\",-3\r\n\"a,\"\"b\"\"\",-3\r\n\"two\nlines\",-3\r\n,0.5\r\n"
+            "\u{feff}code,people\r\nplain,-3\r\n\"'=1+1\",-3\r\n\"'+1\",-3\r\n\"'-1\",-3\r\n\"'@x\",-3\r\n\"'\t=1\",-3\r\n\"a,\"\"b\"\"\",-3\r\n\"two\nlines\",-3\r\n,0.5\r\n"
         );
     }
 }

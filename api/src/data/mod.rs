@@ -42,10 +42,11 @@ static COUNTING: Semaphore = Semaphore::const_new(3);
 
 /// Answers a question. What is not summed up yet is asked for, and says so.
 pub async fn look(state: &ApiState, question: &Question) -> Result<Data, Problem> {
-    let ids = match &question.jobs {
-        Jobs::Some(ids) => ids.clone(),
+    let (ids, groups) = match &question.jobs {
+        Jobs::Some(ids) => (ids.clone(), 0),
         Jobs::LatestOfGroups => summaries::latest_of_groups(&state.pool, question::MOST_JOBS).await?,
     };
+    let groups_left_out = usize::try_from(groups).unwrap_or_default().saturating_sub(ids.len());
     let exports = summaries::of(&state.pool, &ids).await?;
     if let (Jobs::Some(ids), true) = (&question.jobs, exports.len() < ids.len()) {
         let missing = ids.iter().find(|id| exports.iter().all(|export| export.export_id != **id));
@@ -58,7 +59,7 @@ pub async fn look(state: &ApiState, question: &Question) -> Result<Data, Problem
     let _turn = COUNTING.acquire().await;
     let ready: Vec<&Summarised> = exports.iter().filter(|export| export.summary_id.is_some()).collect();
     let charts = count(state, question, &ready).await?;
-    Ok(Data::new(jobs, question, charts))
+    Ok(Data::new(jobs, question, charts, groups_left_out))
 }
 
 async fn count(state: &ApiState, question: &Question, ready: &[&Summarised]) -> Result<Charts, Problem> {
@@ -67,8 +68,7 @@ async fn count(state: &ApiState, question: &Question, ready: &[&Summarised]) -> 
     for export in ready {
         let of_export = Chosen::find(&state.pool, &question.filters, export).await?;
         charts.begin(export, &of_export);
-        let kinds: Vec<String> = Kind::ALL.iter().map(|kind| kind.as_str().to_owned()).collect();
-        let mut columns = summaries::columns(&state.pool, export.summary_id.unwrap_or_default(), &kinds);
+        let mut columns = summaries::columns(&state.pool, export.summary_id.unwrap_or_default(), Kind::ALL);
         while let Some(columns) = columns.try_next().await? {
             charts.add(&columns, &of_export)?;
         }
@@ -76,8 +76,7 @@ async fn count(state: &ApiState, question: &Question, ready: &[&Summarised]) -> 
     }
     let Some(code) = question.values_of.clone().or_else(|| charts.most_measured()) else { return Ok(charts) };
     for (n, (export, chosen)) in ready.iter().zip(&chosen).enumerate() {
-        let codes = [code.clone()];
-        let mut columns = summaries::columns_of(&state.pool, export.summary_id.unwrap_or_default(), Kind::Observation, &codes, true);
+        let mut columns = summaries::values(&state.pool, export.summary_id.unwrap_or_default(), code.as_deref());
         while let Some(columns) = columns.try_next().await? {
             charts.add_values(n, &columns, chosen);
         }
@@ -89,21 +88,24 @@ async fn count(state: &ApiState, question: &Question, ready: &[&Summarised]) -> 
 /// How an export stands. One that has ended and has no summary gets one: the stage is enqueued once, however often somebody looks.
 async fn job(state: &ApiState, export: &Summarised) -> Result<Job, Problem> {
     let export_state: ExportState = export.state.parse().map_err(sqlx::Error::from)?;
-    let standing = match (&export.summary_id, &export.given_up) {
-        (Some(_), _) => Standing::Ready,
-        (None, _) if !export_state.has_ended() => Standing::Loading,
-        (None, Some(_)) => Standing::GivenUp,
-        (None, None) => {
-            ask_for(state, export).await?;
-            Standing::Pending
-        }
+    let standing = if export.summary_id.is_some() {
+        Standing::Ready
+    } else if !export_state.has_ended() {
+        Standing::Loading
+    } else if export.given_up {
+        Standing::GivenUp
+    } else {
+        ask_for(state, export).await?;
+        Standing::Pending
     };
     let so_far = if standing == Standing::Ready { Vec::new() } else { summaries::loaded_so_far(&state.pool, export.export_id).await? };
     Ok(Job::new(export, export_state, standing, so_far))
 }
 
-async fn ask_for(state: &ApiState, export: &Summarised) -> Result<(), Problem> {
+/// An export is to be summed up, also where that was given up.
+pub async fn ask_for(state: &ApiState, export: &Summarised) -> Result<(), Problem> {
     let mut tx = state.pool.begin().await?;
+    queue::revive(&mut tx, export.export_id, StageKind::Summarise).await?;
     let stage = [NewStage::new(StageKind::Summarise)];
     queue::enqueue(&mut tx, export.export_id, export.source_id, state.max_attempts, &stage).await?;
     tx.commit().await?;

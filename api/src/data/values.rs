@@ -1,4 +1,5 @@
 //! The values of one observation: how they are distributed, and how they went over time. Each unit by itself: values of two do not compare.
+//! So is each part of an observation that has several, as a blood pressure.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use bulkhead_shared::db::summaries::Columns;
 
 use super::{
     chosen::Chosen,
-    count::{Days, People},
+    count::{Days, Numbers, People},
     filters::Dimension,
     period::By,
     table::{Cell, Table},
@@ -17,12 +18,14 @@ const BARS: f64 = 24.0;
 
 /// In which period, and what.
 type Found = (Option<i32>, f64);
+/// Of a part, and an export by its place.
+type Of = (Option<String>, usize);
 
 #[derive(Debug)]
 pub struct Values {
     by: By,
-    /// By unit and export.
-    found: BTreeMap<Option<String>, BTreeMap<usize, Vec<Found>>>,
+    /// By unit; bars of a unit have the same borders.
+    found: BTreeMap<Option<String>, BTreeMap<Of, Vec<Found>>>,
 }
 
 impl Values {
@@ -32,34 +35,34 @@ impl Values {
 
     /// Its own filter does not leave anybody out: who was picked is everybody that has it.
     pub fn add(&mut self, export: usize, columns: &Columns, chosen: &Chosen) {
-        let values = columns.vals.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes));
         let by = self.by;
         let found = People::of(columns)
             .zip(Days::of(columns))
-            .zip(values)
+            .zip(Numbers::of(columns))
             .filter(|((person, _), value)| !value.is_nan() && chosen.counts(*person, Dimension::OBSERVATION))
             .map(|((_, day), value)| (by.period(day), value));
         let mut found: Vec<_> = found.collect();
         if !found.is_empty() {
-            self.found.entry(columns.unit.clone()).or_default().entry(export).or_default().append(&mut found);
+            let part = columns.part_of.as_ref().and(columns.display.as_ref().or(columns.code.as_ref()));
+            self.found.entry(columns.unit.clone()).or_default().entry((part.cloned(), export)).or_default().append(&mut found);
         }
     }
 
     /// The distribution and the trend.
     pub fn tables(self, jobs: &[String]) -> (Table, Table) {
-        let mut histogram = Table::new("histogram", &["job_id", "unit", "from", "to", "records"]);
+        let mut histogram = Table::new("histogram", &["job_id", "part", "unit", "from", "to", "records"]);
         let mut trend = Table::new(
             "trend",
-            &["job_id", "unit", "period", "records", "mean", "lowest", "quarter", "median", "three_quarters", "highest"],
+            &["job_id", "part", "unit", "period", "records", "mean", "lowest", "quarter", "median", "three_quarters", "highest"],
         );
         for (unit, exports) in self.found {
             let mut all: Vec<f64> = exports.values().flatten().map(|(_, value)| *value).collect();
             all.sort_by(f64::total_cmp);
             let edges = edges(&all);
-            for (export, found) in exports {
-                let job = || Cell::Text(jobs[export].clone());
+            for ((part, export), found) in exports {
+                let begin = || vec![Cell::Text(jobs[export].clone()), part.as_deref().into(), unit.as_deref().into()];
                 for (from, to, records) in bars(&edges, found.iter().map(|(_, value)| *value)) {
-                    histogram.rows.push(vec![job(), unit.as_deref().into(), from.into(), to.into(), records.into()]);
+                    histogram.rows.push([begin(), vec![from.into(), to.into(), records.into()]].concat());
                 }
                 let mut periods: BTreeMap<Option<i32>, Vec<f64>> = BTreeMap::new();
                 for (period, value) in found {
@@ -68,7 +71,8 @@ impl Values {
                 for (period, mut values) in periods {
                     values.sort_by(f64::total_cmp);
                     let period = period.map(|period| self.by.write(period));
-                    let mut row = vec![job(), unit.as_deref().into(), period.as_deref().into()];
+                    let mut row = begin();
+                    row.push(period.as_deref().into());
                     row.push(i64::try_from(values.len()).unwrap_or(i64::MAX).into());
                     row.push(Cell::Number(mean(&values)));
                     row.extend([0.0, 0.25, 0.5, 0.75, 1.0].map(|part| Cell::Number(quantile(&values, part))));

@@ -51,7 +51,16 @@ const SOURCES: &[Source] = &[
     },
     Source { name: "htmx.js", kind: JS, pieces: files!("vendor/htmx/htmx-4.0.1.min.js", "vendor/htmx/hx-sse-4.0.1.min.js") },
     Source { name: "bulkhead.js", kind: JS, pieces: files!("bulkhead.js") },
+    // Of the login and the pages about access only.
+    Source { name: "access.css", kind: CSS, pieces: files!("access.css") },
+    // Of the list of exports only.
+    Source { name: "exports.css", kind: CSS, pieces: files!("exports.css") },
+    Source { name: "exports.js", kind: JS, pieces: files!("exports.js") },
+    // Of the pages of one export and of failures.
+    Source { name: "export.css", kind: CSS, pieces: files!("export.css") },
     // Of the data page only.
+    Source { name: "new.css", kind: CSS, pieces: files!("new.css") },
+    Source { name: "new.js", kind: JS, pieces: files!("new.js") },
     Source { name: "data.css", kind: CSS, pieces: files!("data.css") },
     Source { name: "data-plain.css", kind: CSS, pieces: files!("data-plain.css") },
     Source { name: "echarts.js", kind: JS, pieces: files!("vendor/echarts/echarts.common-6.1.0.min.js") },

@@ -10,7 +10,7 @@ use axum::{
 use futures::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{ApiState, access::Caller, changes::Watch, problem::Problem, routes::job_id};
+use crate::{ApiState, access::{Caller, still_valid}, changes::Watch, problem::Problem, routes::job_id};
 
 /// At most one change is told in this time.
 const APART: Duration = Duration::from_secs(1);
@@ -63,6 +63,10 @@ impl Follower {
                 self.watch.changed(Instant::now() + BEAT).await || told.elapsed() >= LOOK_AGAIN
             }
         };
+        // Asked of the database at each event: a few seconds after a session is revoked its pages hear no more.
+        if !matches!(still_valid(&self.state, &self.caller).await, Ok(true)) {
+            return None;
+        }
         if changed {
             self.watch.look();
             self.told = Some(Instant::now());

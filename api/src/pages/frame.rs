@@ -63,6 +63,8 @@ pub struct Frame {
     pub theme: Theme,
     /// Nobody, where nobody is asked.
     pub user: Option<User>,
+    /// What the reader may do.
+    role: Role,
     /// Stands in every form that changes something (`templates/csrf.html`).
     pub csrf: String,
     /// This page: path and query.
@@ -75,10 +77,10 @@ impl FromRequestParts<Arc<ApiState>> for Frame {
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<ApiState>) -> Result<Self, Infallible> {
         let mut frame = Self::of(&parts.headers, &parts.uri);
-        if let Some(caller) = parts.extensions.get::<Caller>()
-            && let Some(session) = &caller.session
-        {
-            frame.user = Some(User { id: session.user_id, name: caller.actor.name.clone(), role: caller.role });
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            frame.role = caller.role;
+            frame.user =
+                caller.session.as_ref().map(|session| User { id: session.user_id, name: caller.actor.name.clone(), role: caller.role });
             caller.csrf().clone_into(&mut frame.csrf);
         }
         Ok(frame)
@@ -92,6 +94,7 @@ impl Frame {
             language: cookie(headers, LANGUAGE_COOKIE).and_then(Language::of).unwrap_or_else(|| accepted(headers)),
             theme: cookie(headers, THEME_COOKIE).and_then(Theme::of).unwrap_or(Theme::System),
             user: None,
+            role: OPEN_ROLE,
             csrf: String::new(),
             here: uri.path_and_query().map_or("/", |here| here.as_str()).to_owned(),
             now: clock::now(),
@@ -100,7 +103,7 @@ impl Frame {
 
     /// Whether the reader may do what needs this role.
     pub fn may(&self, needed: Role) -> bool {
-        self.user.as_ref().map_or(OPEN_ROLE, |user| user.role).may(needed)
+        self.role.may(needed)
     }
 
     pub fn may_operate(&self) -> bool {
@@ -170,6 +173,11 @@ impl Frame {
         format::time(self.language, self.now, *at.borrow())
     }
 
+    /// How long until then: "in 12 seconds".
+    pub fn until(&self, at: DateTime<Utc>) -> String {
+        format::relative(self.language, self.now, at)
+    }
+
     /// The address of a file in `api/static`.
     #[expect(clippy::unused_self, reason = "templates have the frame")]
     pub fn asset(&self, name: &str) -> &'static str {
@@ -192,7 +200,7 @@ macro_rules! numbers {
     )+ };
 }
 
-numbers!(i64, i32, u64, usize);
+numbers!(i64, i32, u32, u64, usize);
 
 impl<N: Number> Number for &N {
     fn get(&self) -> i64 {

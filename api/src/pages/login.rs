@@ -4,11 +4,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use askama::Template;
 use axum::{
-    Form,
     extract::{Query, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Redirect},
 };
+use bulkhead_shared::db::users;
 use serde::Deserialize;
 
 use super::{
@@ -39,6 +39,8 @@ struct Login {
     back: String,
     name: String,
     said: Said,
+    /// Nobody can log in yet.
+    nobody: bool,
 }
 
 #[derive(Deserialize)]
@@ -48,15 +50,16 @@ pub struct Back {
 }
 
 /// The form; who is in already is led on.
-pub async fn form(caller: Option<Caller>, frame: Frame, Query(Back { back }): Query<Back>) -> Answer {
+pub async fn form(State(state): State<Arc<ApiState>>, caller: Option<Caller>, frame: Frame, Query(Back { back }): Query<Back>) -> Answer {
     if caller.is_some_and(|caller| caller.session.is_some()) {
         return Ok(Redirect::to(local(&back)).into_response());
     }
-    page(&Login { frame, back, name: String::new(), said: Said::Nothing })
+    let nobody = users::list(&state.pool).await?.is_empty();
+    page(&Login { frame, back: local(&back).to_owned(), name: String::new(), said: Said::Nothing, nobody })
 }
 
 #[derive(Deserialize)]
-pub struct Filled {
+struct Filled {
     name: String,
     password: String,
     #[serde(default)]
@@ -78,14 +81,20 @@ impl axum::extract::FromRequestParts<Arc<ApiState>> for From {
 pub async fn submit(
     State(state): State<Arc<ApiState>>,
     From(address): From,
+    caller: Option<Caller>,
     frame: Frame,
     head: HeaderMap,
-    Form(filled): Form<Filled>,
+    request: Request,
 ) -> Answer {
+    let filled: Filled = super::form(request).await?;
     let user_agent = head.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     let attempt = Attempt { name: &filled.name, password: filled.password.into(), address, user_agent };
     let (status, said) = match login::log_in(&state, attempt).await? {
         Outcome::In(token) => {
+            // The browser forgets the session that it had.
+            if let Some(before) = caller {
+                login::log_out(&state, &before).await?;
+            }
             let mut response = Redirect::to(local(&filled.back)).into_response();
             response
                 .headers_mut()
@@ -95,7 +104,7 @@ pub async fn submit(
         Outcome::Wrong => (StatusCode::FORBIDDEN, Said::Wrong),
         Outcome::Wait(wait) => (StatusCode::TOO_MANY_REQUESTS, Said::Wait(wait.as_secs() + 1)),
     };
-    let shown = page(&Login { frame, back: filled.back, name: filled.name, said })?;
+    let shown = page(&Login { frame, back: local(&filled.back).to_owned(), name: filled.name, said, nobody: false })?;
     Ok((status, shown).into_response())
 }
 

@@ -4,6 +4,10 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
 use super::frame::Frame;
+use crate::{
+    access::{accounts::AccountError, password::Unfit},
+    problem::Problem,
+};
 
 /// `?done=` or `?failed=`, and `&n=`. The script takes them out of the address once they are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -30,6 +34,24 @@ impl Notice {
     pub fn with(mut self, n: i64) -> Self {
         self.n = Some(n);
         self
+    }
+
+    /// Of an error that the reader can do something about; any other is ours.
+    pub fn of(error: AccountError) -> Result<Self, Problem> {
+        Ok(Self::bad(match error {
+            AccountError::Name => "name",
+            AccountError::Taken => "taken",
+            AccountError::Password(Unfit::Short) => "password-short",
+            AccountError::Password(Unfit::Long) => "password-long",
+            AccountError::Password(Unfit::Easy) => "password-easy",
+            AccountError::LastAdmin => "last-admin",
+            AccountError::TooMuch => "too-much",
+            AccountError::NoUser => "no-user",
+            AccountError::NoToken => "no-token",
+            AccountError::NoSession => "no-session",
+            AccountError::Database(error) => return Err(error.into()),
+            AccountError::Other(error) => return Err(Problem::internal(error)),
+        }))
     }
 
     /// To a page that shows it.

@@ -13,6 +13,7 @@ use axum::{
 use super::frame::Frame;
 use crate::{
     ApiState,
+    access::Caller,
     problem::{Kind, Problem, Told},
 };
 
@@ -68,11 +69,18 @@ pub async fn troubles(State(state): State<Arc<ApiState>>, request: Request, next
     if told.kind == Kind::Unauthenticated {
         return to_login(&parts);
     }
+    if let Some(caller) = response.extensions().get::<Caller>() {
+        parts.extensions.insert(caller.clone());
+    }
     let Ok(frame) = Frame::from_request_parts(&mut parts, &state).await;
     let Ok(shown) = (Trouble { frame, told }).render() else { return response };
     let (mut head, _) = response.into_parts();
+    // What was compressed is replaced by what is not.
+    head.headers.remove(header::CONTENT_ENCODING);
     head.headers.remove(header::CONTENT_LENGTH);
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    // The problem may come from where nobody knows of pages: its policy would forbid this one its style.
+    head.headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(super::POLICY));
     Response::from_parts(head, shown.into())
 }
 

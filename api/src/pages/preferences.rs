@@ -42,7 +42,9 @@ fn remember(cookie: &str, value: &str, back: &str) -> Result<Response, Problem> 
 
 /// A page of ours; never another site's, which a link could name.
 pub fn local(back: &str) -> &str {
-    let inside = back.starts_with('/') && !back.starts_with("//") && !back.contains(['\\', '\r', '\n']) && back.is_ascii();
+    // Browsers read a backslash as a slash, and leave tabs and line breaks out before they look.
+    let plain = back.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let inside = back.starts_with('/') && !back.starts_with("//") && plain;
     if inside { back } else { "/" }
 }
 
@@ -53,7 +55,15 @@ mod tests {
     #[test]
     fn it_leads_back_to_our_own_pages_only() {
         assert_eq!(local("/exports?state=failed"), "/exports?state=failed");
-        for elsewhere in ["https://evil.example", "//evil.example", "/\\evil.example", "", "/a\r\nSet-Cookie: x=y"] {
+        for elsewhere in [
+            "https://evil.example",
+            "//evil.example",
+            "/\\evil.example",
+            "/\t/evil.example",
+            " //evil.example",
+            "",
+            "/a\r\nSet-Cookie: x=y",
+        ] {
             assert_eq!(local(elsewhere), "/", "{elsewhere}");
         }
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use askama::Template;
+use askama::{Template, filters::Safe};
 use axum::{
     Form,
     extract::{Path, Query, State},
@@ -12,10 +12,11 @@ use bulkhead_shared::db::{
     resources::{Listed, Page, Wanted},
     summaries,
 };
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use url::form_urlencoded;
 
 use super::{
+    format,
     frame::Frame,
     page::{Answer, page},
     references::{self, Piece},
@@ -62,7 +63,7 @@ struct One {
     pieces: Vec<Piece>,
 }
 
-/// `GET`: without a text to search for.
+/// `GET`: without anything to search for.
 pub async fn list(
     State(state): State<Arc<ApiState>>,
     frame: Frame,
@@ -70,7 +71,7 @@ pub async fn list(
     Path(id): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Answer {
-    let asked = Asked { text: String::new(), ..asked };
+    let asked = Asked { text: String::new(), patient: String::new(), ..asked };
     show(&state, frame, &caller, &id, asked).await
 }
 
@@ -114,7 +115,7 @@ async fn show(state: &ApiState, frame: Frame, caller: &Caller, id: &str, mut ask
         Wanted { resource_type: &asked.resource_type, patient: patient.as_deref(), text: text.as_deref(), after: after.as_deref() };
     let found =
         if asked.resource_type.is_empty() { Page::default() } else { browse::list(state, caller, export.export_id, &wanted, ROWS).await? };
-    let name = export.group_id.clone().unwrap_or_else(|| frame.t("data.no_group").to_owned());
+    let name = export.group_id.clone().unwrap_or_else(|| frame.word("level", &export.level).to_owned());
     page(&Resources { frame, job: export.export_id.to_string(), name, types, asked, found })
 }
 
@@ -128,7 +129,7 @@ pub async fn one(
     let export = browse::export(&state, job_id(&job)?).await?;
     let text = browse::one(&state, &caller, export.export_id, &resource_type, &id).await?;
     let pieces = references::pieces(&state.pool, export.export_id, &text).await?;
-    let name = export.group_id.clone().unwrap_or_else(|| frame.t("data.no_group").to_owned());
+    let name = export.group_id.clone().unwrap_or_else(|| frame.word("level", &export.level).to_owned());
     page(&One { frame, job: export.export_id.to_string(), name, resource_type, id, pieces })
 }
 
@@ -137,12 +138,9 @@ impl Resources {
         references::address(&self.job, &self.asked.resource_type, &listed.id)
     }
 
-    /// The same list about one patient.
-    fn of_patient(&self, patient: &str) -> String {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("type", &self.asked.resource_type)
-            .append_pair("patient", patient)
-            .finish();
-        format!("/data/{}/resources?{query}", self.job)
+    /// Years may lie behind it: the day says more than how long ago it was.
+    #[expect(clippy::unused_self, reason = "a template's function")]
+    fn day(&self, at: DateTime<Utc>) -> Safe<String> {
+        Safe(format!("<time datetime=\"{0}\" title=\"{0}\">{1}</time>", format::absolute(at), at.format("%Y-%m-%d")))
     }
 }

@@ -71,7 +71,7 @@ macro_rules! files {
     };
 }
 
-files!("common", "words", "exports", "access", "data");
+files!("common", "words", "exports", "access", "data", "export", "new", "queue", "sources");
 
 fn parse(files: &'static [&'static str]) -> impl Iterator<Item = (&'static str, &'static str)> {
     let lines = files.iter().flat_map(|file| file.lines()).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));

@@ -6,6 +6,7 @@ use bulkhead_shared::domain::{
 };
 use secrecy::SecretString;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{config::Config, fields::Fields};
 use crate::problem::Problem;
@@ -15,6 +16,8 @@ const LONGEST_KEY: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub enum Credentials {
+    /// Those of this source, kept from an earlier request.
+    Kept(Uuid),
     Open,
     Bearer(SecretString),
     Smart(Box<Smart>),

@@ -15,7 +15,7 @@ use bulkhead_shared::domain::{
     outgoing::OutgoingRules,
     source::Dialect,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 pub use credentials::{Credentials, Key, Smart};
@@ -77,6 +77,21 @@ const RESUME_FIELDS: &[&str] = &[
     "accept_partial",
     "config",
 ];
+
+/// The members of a downloaded configuration by the names of a kick-off's fields.
+pub fn unpack(config: Value) -> Result<Map<String, Value>, Problem> {
+    let mut fields = Fields::of(&json!({ "config": config }), KICK_OFF_FIELDS)?;
+    let config = Config::take(&mut fields)?;
+    let texts = [
+        ("fhir_server_url", config.fhir_url),
+        ("token_url", config.token_url),
+        ("client_id", config.client_id),
+        ("jwks_url", config.jwks_url),
+        ("scope", config.scope),
+    ];
+    let given = texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into())));
+    Ok(given.chain(config.private_key.map(|key| ("private_key".to_owned(), key))).collect())
+}
 
 /// What a client asks for, checked.
 #[derive(Debug)]

@@ -8,7 +8,10 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bulkhead_shared::{
-    db::exports::{self, Filter, Listed},
+    db::{
+        exports::{self, Filter, Is, Listed, Place},
+        sources,
+    },
     domain::{
         export::{ExportState, Level},
         failure::Reason,
@@ -93,15 +96,19 @@ pub struct Job {
     responses((status = 200, description = "A page.", body = Page), BadQuery, Always))]
 pub async fn list(State(state): State<Arc<ApiState>>, RawQuery(query): RawQuery) -> Result<Json<Page>, Problem> {
     let query = Query::parse(query.as_deref().unwrap_or_default())?;
+    let sources = match &query.source {
+        Some(base_url) => Some(Is::a(sources::at(&state.pool, base_url).await?)),
+        None => None,
+    };
     let filter = Filter {
-        states: query.states.as_deref(),
-        group_id: query.group.as_deref(),
-        base_url: query.source.as_deref(),
-        reason: query.reason,
-        after: query.after,
+        states: query.states.clone().map(Is::a),
+        group_id: query.group.clone().map(Is::a),
+        sources,
+        reason: query.reason.map(Is::a),
+        ..Filter::default()
     };
     // One more than asked for tells whether there is a next page.
-    let mut listed = exports::page(&state.pool, &filter, query.limit + 1).await?;
+    let mut listed = exports::page(&state.pool, &filter, query.after, query.limit + 1).await?;
     let more = i64::try_from(listed.len()).unwrap_or(i64::MAX) > query.limit;
     if more {
         listed.pop();
@@ -134,12 +141,12 @@ fn job(listed: Listed) -> Result<Job, Problem> {
 
 /// The query, checked.
 struct Query {
-    states: Option<Vec<String>>,
+    states: Option<Vec<ExportState>>,
     group: Option<String>,
     source: Option<String>,
     reason: Option<Reason>,
     limit: i64,
-    after: Option<(DateTime<Utc>, Uuid)>,
+    after: Option<Place>,
     /// As given, without `after`: the next page asks the same.
     given: Vec<(String, String)>,
 }
@@ -167,7 +174,7 @@ impl Query {
 
     fn next(&self, last: &Listed) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(&self.given).append_pair("after", &cursor(last.created_at, last.id));
+        query.extend_pairs(&self.given).append_pair("after", &cursor(Place { at: last.created_at, id: last.id }));
         format!("/api/bulk-data/jobs?{}", query.finish())
     }
 }
@@ -178,9 +185,8 @@ fn unknown(name: &str) -> Problem {
 }
 
 /// The states behind a word of the wire.
-fn states(word: &str) -> Result<Vec<String>, Problem> {
-    let states: Vec<String> =
-        ExportState::ALL.iter().filter(|state| state.on_the_wire() == word).map(|state| state.as_str().to_owned()).collect();
+fn states(word: &str) -> Result<Vec<ExportState>, Problem> {
+    let states: Vec<ExportState> = ExportState::ALL.iter().copied().filter(|state| state.on_the_wire() == word).collect();
     if states.is_empty() {
         return Err(Problem::invalid("status must be one of queued, in-progress, downloading, loading, completed, failed, cancelled."));
     }
@@ -195,16 +201,16 @@ fn limit(text: &str) -> Result<i64, Problem> {
 }
 
 /// Where a page ends, opaque to clients.
-fn cursor(created_at: DateTime<Utc>, id: Uuid) -> String {
-    URL_SAFE_NO_PAD.encode([&created_at.timestamp_micros().to_be_bytes()[..], id.as_bytes()].concat())
+pub fn cursor(place: Place) -> String {
+    URL_SAFE_NO_PAD.encode([&place.at.timestamp_micros().to_be_bytes()[..], place.id.as_bytes()].concat())
 }
 
-fn read_cursor(text: &str) -> Result<(DateTime<Utc>, Uuid), Problem> {
+pub fn read_cursor(text: &str) -> Result<Place, Problem> {
     let read = || {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (at, id) = bytes.split_at_checked(8)?;
         let at = DateTime::from_timestamp_micros(i64::from_be_bytes(at.try_into().ok()?))?;
-        Some((at, Uuid::from_slice(id).ok()?))
+        Some(Place { at, id: Uuid::from_slice(id).ok()? })
     };
     read().ok_or_else(|| Problem::invalid("after is not a cursor of this list; follow `next` as it was given, or start without after."))
 }
@@ -216,8 +222,8 @@ mod tests {
     #[test]
     fn a_cursor_comes_back_as_it_went() {
         let at = DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap();
-        let id = Uuid::now_v7();
-        assert_eq!(read_cursor(&cursor(at, id)).unwrap(), (at, id));
+        let place = Place { at, id: Uuid::now_v7() };
+        assert_eq!(read_cursor(&cursor(place)).unwrap(), place);
         assert!(read_cursor("AAAA").is_err());
     }
 
@@ -226,7 +232,7 @@ mod tests {
         let query = Query::parse("status=in-progress&group=a%20b&limit=2&after=").err();
         assert!(query.is_some(), "an empty cursor is refused");
         let query = Query::parse("status=in-progress&group=a%20b&limit=2").unwrap();
-        assert_eq!(query.states.unwrap(), ["kicking_off", "in_progress"]);
+        assert_eq!(query.states.unwrap(), [ExportState::KickingOff, ExportState::InProgress]);
         assert_eq!(query.group.unwrap(), "a%20b");
         assert_eq!(query.given.len(), 3);
     }

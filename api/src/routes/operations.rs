@@ -14,7 +14,7 @@ use bulkhead_shared::{
         audit_log,
         exports::{self, Operation},
     },
-    domain::{audit::Act, export::Purpose},
+    domain::export::Purpose,
 };
 use uuid::Uuid;
 
@@ -22,6 +22,7 @@ use super::{being_deleted, job_id, no_such_job};
 use crate::{
     ApiState,
     access::Caller,
+    acts::act_of,
     answer::Answer,
     openapi::{Always, Changes, NotInThisState, OneJob},
     problem::{Kind, Problem},
@@ -80,7 +81,8 @@ async fn operate(state: &ApiState, caller: &Caller, operation: Operation, id: &s
     Ok(Json(answer).into_response())
 }
 
-async fn run(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> Result<(), Problem> {
+/// Does it, and writes it down.
+pub async fn run(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> Result<(), Problem> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -100,14 +102,8 @@ async fn run(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) 
 
 /// The operation and its line in the audit log, together.
 async fn attempt(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> sqlx::Result<()> {
-    let act = match operation {
-        Operation::Retry => Act::ExportRetried,
-        Operation::Cancel => Act::ExportCancelled,
-        Operation::Accept => Act::ExportAccepted,
-        Operation::Delete => Act::ExportDeleted,
-    };
     let mut tx = state.pool.begin().await?;
     exports::operate(&mut *tx, operation, id).await?;
-    audit_log::insert_exports(&mut *tx, &caller.actor, act, &[id]).await?;
+    audit_log::insert_exports(&mut *tx, &caller.actor, act_of(operation), &[id]).await?;
     tx.commit().await
 }

@@ -33,8 +33,6 @@ const TEXT: std::ops::RangeInclusive<usize> = 2..=200;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListQuery {
-    /// Only those about the patient with this id.
-    pub patient: Option<String>,
     /// Where the page before ended: its `next`.
     pub after: Option<String>,
     /// Resources a page; 50 if it is not given, at most 500.
@@ -47,7 +45,7 @@ pub struct ListQuery {
 pub struct ResourceSearch {
     /// Characters that stand anywhere in the resource, in whatever case; 2 to 200 of them.
     #[schema(example = "penicillin")]
-    pub text: String,
+    pub text: Option<String>,
     /// Only those about the patient with this id.
     pub patient: Option<String>,
     /// Where the page before ended: its `next`.
@@ -92,12 +90,16 @@ pub async fn list(
     Path((id, resource_type)): Path<(String, String)>,
     query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<ResourcePage>, Problem> {
-    let Query(query) = query.map_err(|_| Problem::invalid("Known query parameters are patient, after and limit; limit is a number."))?;
-    let wanted = Wanted { resource_type: &resource_type, patient: query.patient.as_deref(), text: None, after: query.after.as_deref() };
+    let Query(query) = query.map_err(|_| {
+        Problem::invalid(
+            "Known query parameters are after and limit, which is a number; what is searched for, text or patient, is sent by POST.",
+        )
+    })?;
+    let wanted = Wanted { resource_type: &resource_type, patient: None, text: None, after: query.after.as_deref() };
     page(&state, &caller, job_id(&id)?, &wanted, query.limit).await
 }
 
-/// The resources of one type that hold a text. Who looked is written to the audit log, what was searched for is not.
+/// The resources of one type that hold a text, or are about one patient. Who looked is written to the audit log, what was searched for is not.
 #[utoipa::path(post, path = "/api/bulk-data/jobs/{job_id}/resources/{resource_type}", operation_id = "search_resources", tag = "data",
     params(("job_id" = Uuid, Path), ("resource_type" = String, Path, example = "Condition")), request_body = ResourceSearch,
     responses((status = 200, description = "A page.", body = ResourcePage), OneJob, BadBody, Changes, Always))]
@@ -108,11 +110,18 @@ pub async fn search(
     request: Request,
 ) -> Result<Json<ResourcePage>, Problem> {
     let id = job_id(&id)?;
-    let body: ResourceSearch = serde_json::from_value(json_body(request).await?)
-        .map_err(|_| Problem::invalid("The body must be an object with text, and where wanted patient, after and limit; nothing else."))?;
-    check_text(&body.text)?;
-    let wanted =
-        Wanted { resource_type: &resource_type, patient: body.patient.as_deref(), text: Some(&body.text), after: body.after.as_deref() };
+    let body: ResourceSearch = serde_json::from_value(json_body(request).await?).map_err(|_| {
+        Problem::invalid("The body must be an object with text or patient, and where wanted after and limit; nothing else.")
+    })?;
+    if let Some(text) = &body.text {
+        check_text(text)?;
+    }
+    let wanted = Wanted {
+        resource_type: &resource_type,
+        patient: body.patient.as_deref(),
+        text: body.text.as_deref(),
+        after: body.after.as_deref(),
+    };
     page(&state, &caller, id, &wanted, body.limit).await
 }
 

@@ -1,42 +1,33 @@
 //! `POST /api/bulk-data/retry`: all failed exports that match a filter, or only a count of them; the database's own function, the same
 //! that operators use in psql.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json,
     extract::{Request, State},
 };
 use bulkhead_shared::{
-    db::{
-        audit_log,
-        exports::{self, FailedFilter, Matched},
-    },
+    db::exports::{self, FailedFilter, Matched},
     domain::{audit::Act, failure::Reason},
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tokio::time::Instant;
+use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     ApiState,
     access::Caller,
+    acts::{self, Many},
     openapi::{Always, BadBody, Changes},
     problem::Problem,
     request,
 };
 
-/// Exports in one transaction.
-const BATCH: i32 = 50;
-/// No batch begins later: the answer comes before a client gives up.
-const LONGEST: Duration = Duration::from_secs(20);
 /// Exports that are listed by name.
 const SHOWN: usize = 100;
-/// A deadlock ends one of two; the batch is simply run again.
-const TRIES: usize = 4;
-
 /// What became of the exports that match.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the words of the answer")]
@@ -114,71 +105,34 @@ async fn count(state: &ApiState, filter: &FailedFilter) -> Result<Retried, Probl
 }
 
 async fn retry(state: &ApiState, caller: &Caller, filter: &FailedFilter) -> Result<Retried, Problem> {
-    let began = Instant::now();
-    let mut answer = Retried::default();
-    let mut below = None;
-    loop {
-        let batch = match batch(state, caller, filter, below).await {
-            Ok(batch) => batch,
-            // What was retried is committed, and must be told.
-            Err(error) if answer.matched > 0 => {
-                tracing::warn!(%error, "not all exports that match could be retried");
-                answer.more = true;
-                return Ok(answer);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let full = i32::try_from(batch.len()) == Ok(BATCH);
-        below = batch.last().map(|last| (last.failed_at, last.id));
-        for one in batch {
-            answer.matched += 1;
-            *(if one.why_not.is_none() { &mut answer.retried } else { &mut answer.not_retried }) += 1;
-            answer.show(one);
-        }
-        if !full {
-            return Ok(answer);
-        }
-        if began.elapsed() > LONGEST || state.stopping.is_cancelled() {
-            answer.more = true;
-            return Ok(answer);
-        }
+    let (all, more) = acts::run(state, caller, &Failed(filter), usize::MAX).await?;
+    let mut answer = Retried { more, ..Retried::default() };
+    for one in all {
+        answer.matched += 1;
+        *(if one.why_not.is_none() { &mut answer.retried } else { &mut answer.not_retried }) += 1;
+        answer.show(one);
     }
+    Ok(answer)
 }
 
-async fn batch(
-    state: &ApiState,
-    caller: &Caller,
-    filter: &FailedFilter,
-    below: Option<(DateTime<Utc>, Uuid)>,
-) -> sqlx::Result<Vec<Matched>> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match attempt(state, caller, filter, below).await {
-            Err(error) if tries < TRIES && is_race(&error) => {}
-            done => return done,
-        }
+/// The failed exports that match, the last that failed first.
+struct Failed<'a>(&'a FailedFilter);
+
+impl Many for Failed<'_> {
+    type One = Matched;
+
+    fn act(&self) -> Act {
+        Act::ExportRetried
     }
-}
 
-/// A batch and its lines in the audit log, together.
-async fn attempt(
-    state: &ApiState,
-    caller: &Caller,
-    filter: &FailedFilter,
-    below: Option<(DateTime<Utc>, Uuid)>,
-) -> sqlx::Result<Vec<Matched>> {
-    let mut tx = state.pool.begin().await?;
-    let matched = exports::retry_some(&mut *tx, filter, below, BATCH).await?;
-    let retried: Vec<Uuid> = matched.iter().filter(|one| one.why_not.is_none()).map(|one| one.id).collect();
-    audit_log::insert_exports(&mut *tx, &caller.actor, Act::ExportRetried, &retried).await?;
-    tx.commit().await?;
-    Ok(matched)
-}
+    async fn some(&self, db: &mut PgConnection, after: Option<&Matched>, most: usize) -> sqlx::Result<Vec<Matched>> {
+        let below = after.map(|last| (last.failed_at, last.id));
+        exports::retry_some(db, self.0, below, i32::try_from(most).unwrap_or(i32::MAX)).await
+    }
 
-fn is_race(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    matches!(code.as_deref(), Some("40P01" | "40001"))
+    fn done(one: &Matched) -> Option<Uuid> {
+        one.why_not.is_none().then_some(one.id)
+    }
 }
 
 impl Retried {

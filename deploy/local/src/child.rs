@@ -46,6 +46,8 @@ impl Program {
         Command::new(program)
             .args(&self.arguments)
             .envs(self.settings.iter().cloned())
+            // For this program's own calls only.
+            .env_remove("BULKHEAD_TOKEN")
             // Ctrl-C in the terminal goes to the parent, which then ends its children in order.
             .process_group(0)
             .stdin(Stdio::null())

@@ -8,10 +8,11 @@ use bulkhead_sandbox::{Sandbox, SandboxConfig};
 use bulkhead_worker::WorkerSettings;
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{Signal, set_parent_process_death_signal};
+use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
-use crate::{check, client::Client, demo, export, show, stack};
+use crate::{admin, check, client::Client, demo, export, show, stack};
 
 /// Exports FHIR Groups from Bulk Data servers into Postgres, and never loses its place.
 ///
@@ -41,9 +42,17 @@ pub struct Machine {
     /// Addresses of the HTTP API; commands ask the first
     #[arg(long, env = "API_LISTEN", default_value = "127.0.0.1:8001,127.0.0.1:8002", value_delimiter = ',', global = true)]
     pub api_listen: Vec<SocketAddr>,
+    /// A token, where the API asks who calls; better set in the environment than given here, where others see it
+    #[arg(long, env = "BULKHEAD_TOKEN", hide_env_values = true, global = true, value_parser = secret)]
+    pub token: Option<SecretString>,
     /// Addresses of the web pages
     #[arg(long, env = "PAGES_LISTEN", default_value = "127.0.0.1:3000", value_delimiter = ',', global = true)]
     pub pages_listen: Vec<SocketAddr>,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "clap's signature")]
+fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(text.into())
 }
 
 #[derive(Debug, Subcommand)]
@@ -82,6 +91,11 @@ pub enum Command {
     Retry { job_id: Uuid },
     /// Stop an export for good
     Cancel { job_id: Uuid },
+    /// Make a new password for a user of this machine's web pages and print it; the user is logged out everywhere
+    Password {
+        #[arg(default_value = admin::NAME)]
+        name: String,
+    },
     #[command(hide = true)]
     ApiProcess,
     #[command(hide = true)]
@@ -107,6 +121,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Jobs { status } => show::jobs(&client(&machine)?, status.as_deref()).await,
         Command::Retry { job_id } => show::operate(&client(&machine)?, job_id, "retry").await,
         Command::Cancel { job_id } => show::operate(&client(&machine)?, job_id, "cancel").await,
+        Command::Password { name } => admin::new_password(&machine, &name).await,
         Command::ApiProcess => {
             end_with_parent();
             let settings = ApiSettings::parse_from(["bulkhead-api"]);
@@ -130,7 +145,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 fn client(machine: &Machine) -> anyhow::Result<Client> {
     let address = machine.api_listen.first().context("API_LISTEN names no address")?;
-    Ok(Client::new(*address))
+    Ok(Client::new(*address, machine.token.clone()))
 }
 
 /// A child goes when its parent goes, even by kill -9. Where the system has no such thing it stays until it is stopped.

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail};
 use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -12,13 +13,31 @@ use uuid::Uuid;
 pub struct Client {
     base: String,
     http: reqwest::Client,
+    token: Option<SecretString>,
 }
 
+/// How to get past an API that asks who calls.
+const TOKEN: &str = "make a token on the page Tokens of the web pages (an admin may), or with `bulkhead-api tokens add NAME --role operator`, and set \
+                     BULKHEAD_TOKEN to it";
+
 impl Client {
-    /// The API at an address.
+    /// The API at an address; with a token, if it asks who calls.
     #[expect(clippy::disallowed_methods, reason = "a client of our own API on this machine, not of FHIR servers")]
-    pub fn new(address: SocketAddr) -> Self {
-        Self { base: format!("http://{address}"), http: reqwest::Client::new() }
+    pub fn new(address: SocketAddr, token: Option<SecretString>) -> Self {
+        let token = token.filter(|token| !token.expose_secret().trim().is_empty());
+        Self { base: format!("http://{address}"), http: reqwest::Client::new(), token }
+    }
+
+    /// Whether it asks who calls, and we could not say.
+    pub async fn needs_a_token(&self) -> bool {
+        let asked = self.http.get(format!("{}/api/bulk-data/jobs?limit=1", self.base)).send().await;
+        self.token.is_none() && asked.is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED)
+    }
+
+    /// The same API, with a token.
+    #[must_use]
+    pub fn with_token(self, token: SecretString) -> Self {
+        Self { token: Some(token), ..self }
     }
 
     /// Whether it answers and can work.
@@ -36,6 +55,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
+        if let Some(token) = &self.token {
+            // Marked as sensitive: nothing shows it.
+            request = request.bearer_auth(token.expose_secret().trim());
+        }
         let answer = request.send().await.map_err(|error| {
             if error.is_connect() {
                 anyhow::anyhow!("no Bulkhead answers at {}; start it with `bulkhead up`, or name its address with --api-listen", self.base)
@@ -44,6 +67,13 @@ impl Client {
             }
         })?;
         let status = answer.status();
+        match &self.token {
+            None if status == StatusCode::UNAUTHORIZED => bail!("{} asks who calls: {TOKEN}", self.base),
+            Some(_) if status == StatusCode::UNAUTHORIZED => {
+                bail!("the token in BULKHEAD_TOKEN is not known to {}, has expired, or is revoked: {TOKEN}", self.base)
+            }
+            _ => {}
+        }
         let body: Value = answer.json().await.context("the API's answer is not JSON")?;
         if !status.is_success() && status != StatusCode::NOT_MODIFIED {
             bail!("{}", body["detail"].as_str().or(body["title"].as_str()).unwrap_or("the API refused the request"));

@@ -43,6 +43,11 @@ impl DataDir {
         &self.root
     }
 
+    /// Whether an embedded Postgres was made here.
+    pub fn has_database(&self) -> bool {
+        self.root.join("postgres/PG_VERSION").exists()
+    }
+
     /// Downloaded files, until they are loaded.
     pub fn blobs(&self) -> PathBuf {
         self.root.join("bulk")

@@ -24,6 +24,7 @@ pub async fn run(machine: &Machine, exit: bool, sandbox_port: u16) -> anyhow::Re
     let began = Instant::now();
     let mut stack = Stack::start(machine).await?;
     let address = stack.add_sandbox(sandbox_port).await?;
+    stack.let_itself_in().await?;
     let shown = tokio::select! {
         shown = show(&stack, address, began) => Some(shown),
         interrupted = stack::until_interrupted() => {
@@ -39,14 +40,17 @@ pub async fn run(machine: &Machine, exit: bool, sandbox_port: u16) -> anyhow::Re
             return Err(error);
         }
         None => {
+            println!("{}", stack.login(machine));
             println!("stopping; `bulkhead up` goes on with what is under way");
             stack.stop().await?;
             return Ok(ExitCode::SUCCESS);
         }
     };
-    if !exit {
+    if exit {
+        println!("{}", stack.login(machine));
+    } else {
         println!();
-        stack::print_addresses(machine, &stack).await?;
+        stack::print_addresses(machine, &stack);
         stack::until_interrupted().await?;
         println!("stopping");
     }

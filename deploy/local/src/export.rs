@@ -51,11 +51,12 @@ pub async fn run(machine: &Machine, arguments: &ExportArguments) -> anyhow::Resu
 /// Asks the service that runs here, or one that starts for it and stops after it. `true` is success.
 pub async fn with_service(machine: &Machine, ask: impl AsyncFnOnce(&Client) -> anyhow::Result<bool>) -> anyhow::Result<ExitCode> {
     let address = machine.api_listen.first().context("API_LISTEN names no address")?;
-    let running = Client::new(*address);
+    let running = Client::new(*address, machine.token.clone());
     let (client, stack) = if running.is_ready().await {
         (running, None)
     } else {
-        let stack = Stack::start(machine).await?;
+        let mut stack = Stack::start(machine).await?;
+        stack.let_itself_in().await?;
         (stack.client.clone(), Some(stack))
     };
     let done = ask(&client).await;

@@ -1,5 +1,6 @@
 //! Bulkhead on one machine: an embedded Postgres, the API, two worker processes, a command line.
 
+mod admin;
 pub mod check;
 pub mod child;
 pub mod cli;
@@ -7,7 +8,6 @@ mod client;
 pub mod data_dir;
 pub mod demo;
 pub mod export;
-mod first_admin;
 pub mod postgres;
 pub mod progress;
 pub mod show;

@@ -123,6 +123,12 @@ impl Postgres {
         self.url_for(ROLE, DATABASE)
     }
 
+    /// As [`url`](Self::url), of a server that another process runs over `data_dir`; `None` if none does, or it is not ready.
+    pub fn url_of_running(data_dir: &Path) -> Option<String> {
+        let socket_folder = postmaster::socket_folder_of_running(&data_dir.join("postgres"))?;
+        Some(url_through(&socket_folder, ROLE, DATABASE))
+    }
+
     /// The superuser, on any database.
     pub fn admin_url(&self, database: &str) -> String {
         self.url_for("postgres", database)
@@ -269,17 +275,21 @@ impl Postgres {
         settings.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(extra).collect()
     }
 
-    /// `sslmode` keeps a `PGSSLMODE` of the user's away from a socket that has no TLS.
     fn url_for(&self, role: &str, database: &str) -> String {
-        let mut url = Url::parse("postgres://localhost").expect("is a URL");
-        url.set_username(role).expect("has a host");
-        url.path_segments_mut().expect("has a path").push(database);
-        url.query_pairs_mut()
-            .append_pair("host", &self.socket_folder.to_string_lossy())
-            .append_pair("port", &PORT.to_string())
-            .append_pair("sslmode", "disable");
-        url.into()
+        url_through(&self.socket_folder, role, database)
     }
+}
+
+/// `sslmode` keeps a `PGSSLMODE` of the user's away from a socket that has no TLS.
+fn url_through(socket_folder: &Path, role: &str, database: &str) -> String {
+    let mut url = Url::parse("postgres://localhost").expect("is a URL");
+    url.set_username(role).expect("has a host");
+    url.path_segments_mut().expect("has a path").push(database);
+    url.query_pairs_mut()
+        .append_pair("host", &socket_folder.to_string_lossy())
+        .append_pair("port", &PORT.to_string())
+        .append_pair("sslmode", "disable");
+    url.into()
 }
 
 impl Drop for Postgres {

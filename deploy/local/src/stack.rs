@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
+use secrecy::SecretString;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -10,11 +11,11 @@ use tokio::{
 };
 
 use crate::{
+    admin,
     child::{Program, Supervised, last_line},
     cli::Machine,
     client::Client,
     data_dir::DataDir,
-    first_admin,
     postgres::{Options, Postgres},
 };
 
@@ -27,6 +28,9 @@ pub struct Stack {
     pub client: Client,
     postgres: Option<Postgres>,
     children: Vec<Supervised>,
+    /// Made at this start: told once.
+    first_admin: Option<SecretString>,
+    let_itself_in: bool,
 }
 
 impl Stack {
@@ -47,7 +51,10 @@ impl Stack {
             (None, None) => bail!("no database"),
         };
         bulkhead_shared::db::migrate(&database_url).await?;
-        let mut stack = Self { client: Client::new(*listen), data, database_url, postgres, children: Vec::new() };
+        // Before the API starts: where others can reach it, it wants somebody who can log in.
+        let first_admin = admin::first(&database_url).await?;
+        let client = Client::new(*listen, machine.token.clone());
+        let mut stack = Self { client, data, database_url, postgres, children: Vec::new(), first_admin, let_itself_in: false };
         stack.start_children(machine).await?;
         Ok(stack)
     }
@@ -74,6 +81,20 @@ impl Stack {
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
         Ok(())
+    }
+
+    /// So that this very program may call an API that asks who calls, with a token that ends with it.
+    pub async fn let_itself_in(&mut self) -> anyhow::Result<()> {
+        if self.client.needs_a_token().await {
+            self.client = self.client.clone().with_token(admin::own_token(&self.database_url).await?);
+            self.let_itself_in = true;
+        }
+        Ok(())
+    }
+
+    /// How to log in.
+    pub fn login(&self, machine: &Machine) -> String {
+        admin::line(machine, self.first_admin.as_ref())
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -115,6 +136,11 @@ impl Stack {
 
     /// Ends everything in order: workers hand back what they run.
     pub async fn stop(self) -> anyhow::Result<()> {
+        if self.let_itself_in
+            && let Err(error) = admin::revoke_own_token(&self.database_url).await
+        {
+            eprintln!("this program's own token could not be revoked ({error:#}); it expires by itself");
+        }
         futures::future::join_all(self.children.into_iter().map(Supervised::stop)).await;
         if let Some(postgres) = self.postgres {
             postgres.stop().await?;
@@ -159,7 +185,7 @@ pub async fn up(machine: &Machine, sandbox: bool, sandbox_port: u16) -> anyhow::
         let address = stack.add_sandbox(sandbox_port).await?;
         println!("FHIR server of the demo   http://{address}/fhir (made-up patients, not for production)");
     }
-    print_addresses(machine, &stack).await?;
+    print_addresses(machine, &stack);
     until_interrupted().await?;
     println!("stopping");
     stack.stop().await?;
@@ -167,19 +193,15 @@ pub async fn up(machine: &Machine, sandbox: bool, sandbox_port: u16) -> anyhow::
 }
 
 /// Where everything is.
-pub async fn print_addresses(machine: &Machine, stack: &Stack) -> anyhow::Result<()> {
+pub fn print_addresses(machine: &Machine, stack: &Stack) {
     for address in &machine.pages_listen {
         println!("web pages                 http://{address}/");
     }
-    let shown = if machine.database_url.is_some() { "$DATABASE_URL".to_owned() } else { format!("'{}'", stack.database_url) };
-    for line in first_admin::lines(&stack.database_url, &shown).await? {
-        println!("{line}");
-    }
+    println!("{}", stack.login(machine));
     for address in &machine.api_listen {
         println!("HTTP API                  http://{address}/api/bulk-data/jobs");
     }
     println!("psql                      {}", stack.psql());
     println!("data, downloads, logs     {}", stack.data.root().display());
     println!("Ctrl-C stops everything; what is under way goes on at the next start.");
-    Ok(())
 }

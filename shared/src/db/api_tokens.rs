@@ -62,14 +62,29 @@ pub async fn get(db: impl PgExecutor<'_>, token_hash: &[u8]) -> sqlx::Result<Opt
     .fetch_optional(db)
     .await?;
     row.map(|r| {
-        let own: Role = r.role.parse()?;
-        let role = match r.owner_role {
-            Some(of_owner) => own.lesser(of_owner.parse()?),
-            None => own,
-        };
+        let role = lesser(&r.role, r.owner_role.as_deref())?;
         Ok(Token { id: r.id, name: r.name, owner: r.owner, role, stale: r.stale })
     })
     .transpose()
+}
+
+/// What a token may now, unless it is good no longer: for what lasts longer than a request, and is no use of it.
+pub async fn role(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Role>> {
+    let row = sqlx::query!(
+        r#"SELECT t.role, u.role AS "owner_role?" FROM bulkhead.api_tokens t LEFT JOIN bulkhead.users u ON u.id = t.user_id
+            WHERE t.id = $1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > clock_timestamp())
+              AND u.disabled_at IS NULL"#,
+        id
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(|r| lesser(&r.role, r.owner_role.as_deref())).transpose()
+}
+
+/// Never more than its owner.
+fn lesser(own: &str, of_owner: Option<&str>) -> sqlx::Result<Role> {
+    let own: Role = own.parse()?;
+    of_owner.map_or(Ok(own), |word| Ok(own.lesser(word.parse()?)))
 }
 
 /// It is used now.

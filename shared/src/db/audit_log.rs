@@ -103,6 +103,20 @@ pub struct Row {
     pub detail: Value,
 }
 
+/// What was done to an export, and by whom, the last first. Its looks are left out: there may be many.
+pub async fn done_to_export(db: impl PgExecutor<'_>, export: &str, limit: i64) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as!(
+        Row,
+        "SELECT id, at, actor_kind, actor, address, act, object_kind, object, detail FROM bulkhead.audit_log
+          WHERE object = $1 AND object_kind = 'export' AND act LIKE 'export_%'
+          ORDER BY id DESC LIMIT $2",
+        export,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
 /// A page, the newest first.
 pub async fn page(db: impl PgExecutor<'_>, filter: &Filter<'_>, limit: i64) -> sqlx::Result<Vec<Row>> {
     sqlx::query_as!(

@@ -58,3 +58,23 @@ pub async fn current(db: impl PgExecutor<'_>, source_id: Uuid, operation: &str) 
     .await?;
     Ok(row.map(|row| CoolDown { until: row.until, words: row.words, left: Duration::try_from_secs_f64(row.left).unwrap_or_default() }))
 }
+
+/// All that last, the soonest over first.
+pub async fn of_source(db: impl PgExecutor<'_>, source_id: Uuid) -> sqlx::Result<Vec<(String, CoolDown)>> {
+    let rows = sqlx::query!(
+        r#"SELECT operation, until, words, extract(epoch FROM until - clock_timestamp())::float8 AS "left!" FROM bulkhead.cool_downs
+            WHERE source_id = $1 AND until > clock_timestamp() ORDER BY until LIMIT 100"#,
+        source_id
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            (
+                row.operation,
+                CoolDown { until: row.until, words: row.words, left: Duration::try_from_secs_f64(row.left).unwrap_or_default() },
+            )
+        })
+        .collect())
+}

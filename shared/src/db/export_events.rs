@@ -1,12 +1,17 @@
 //! Table `export_events`: the story of an export, a sentence a row.
 
+mod read;
+pub mod troubles;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{PgConnection, PgExecutor};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::{stage::StageKind, words};
+pub use read::{Interruption, Told, interruptions, page};
+
+use crate::domain::{failure::Reason, stage::StageKind, words};
 
 words! {
     /// How much it matters.
@@ -23,18 +28,21 @@ pub struct Teller {
     pub stage: Option<StageKind>,
     pub attempt: Option<i32>,
     pub worker: Option<String>,
+    /// The class of the failure, where one is told.
+    pub reason: Option<Reason>,
 }
 
 /// Adds a sentence. No PHI, no secrets, no signed URLs.
 pub async fn tell(db: &mut PgConnection, export_id: Uuid, teller: &Teller, level: EventLevel, message: &str) -> sqlx::Result<()> {
     sqlx::query!(
-        "INSERT INTO bulkhead.export_events (export_id, level, stage, attempt, worker, message) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO bulkhead.export_events (export_id, level, stage, attempt, worker, message, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)",
         export_id,
         level.as_str(),
         teller.stage.map(StageKind::as_str),
         teller.attempt,
         teller.worker,
-        message
+        message,
+        teller.reason.map(Reason::as_str)
     )
     .execute(db)
     .await?;

@@ -1,5 +1,6 @@
 //! Table `export_files`.
 
+pub mod pages;
 pub mod searches;
 
 use sqlx::{PgConnection, PgExecutor};

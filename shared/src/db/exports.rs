@@ -1,10 +1,16 @@
 //! Table `exports`.
 
+mod browse;
 mod checks;
+mod failures;
+mod filter;
 mod kick_off;
 mod list;
+mod many;
+mod neighbours;
 mod retry;
 mod searched;
+mod submitted;
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
@@ -14,15 +20,22 @@ use crate::domain::{
     export::{Ask, Export, ExportState},
     failure::Failure,
     finding::Finding,
+    words,
 };
 
+pub use browse::{Count, Entry, MOST_COUNTED, Overview, Shown, Turn, browse, count_exactly, moment, overview, took_too_long};
 pub use checks::{Check, complete_check, get_check, insert_check};
+pub use failures::{FailureClass, failure_bars, failure_classes, failure_sources};
+pub use filter::{Filter, Is, Meant, Period, Place, ids_beginning, meant};
 pub use kick_off::{
     add_finding, clear_intent, complete_manifest, drop_parameters, early_findings, next_type, set_intent, set_status_url, split, status_url,
 };
-pub use list::{Filter, Listed, page};
+pub use list::{Listed, page};
+pub use many::{Acted, Refusal, act_on, matching};
+pub use neighbours::{Neighbour, manifest, neighbours};
 pub use retry::{FailedFilter, Matched, retry_some, would_retry};
 pub use searched::{forget_lists, set_searched, step_to_searches};
+pub use submitted::{LastSuccess, Submitted, last_success, submitted};
 
 /// An export by its id.
 pub async fn get(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Export>> {
@@ -414,14 +427,15 @@ pub async fn delete(db: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// What a person may do to an export. Each is a function of the database, the same in psql: it locks the row, checks the
-/// state and tells the story. SQLSTATE `P0002`: no such export; `55000`: its state does not allow it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    Retry,
-    Cancel,
-    Accept,
-    Delete,
+words! {
+    /// What a person may do to an export. Each is a function of the database, the same in psql: it locks the row, checks the
+    /// state and tells the story. SQLSTATE `P0002`: no such export; `55000`: its state does not allow it.
+    pub enum Operation {
+        Retry = "retry",
+        Cancel = "cancel",
+        Accept = "accept",
+        Delete = "delete",
+    }
 }
 
 /// Does it, in one transaction of its own.

@@ -180,6 +180,41 @@ pub async fn restart_load(db: &mut PgConnection, part_id: i64) -> sqlx::Result<(
     Ok(())
 }
 
+/// The sums of an export's parts.
+#[derive(Debug, Default)]
+pub struct Sums {
+    pub parts: i64,
+    pub loaded: i64,
+    /// Rows of its output files in the database.
+    pub rows: i64,
+    pub rejects: i64,
+    /// Uncompressed.
+    pub bytes: i64,
+    pub bytes_loaded: i64,
+    pub lines_loaded: i64,
+    /// Of those the ones of the last minute, and their parts.
+    pub lines_lately: i64,
+    pub parts_lately: i64,
+}
+
+/// The sums of an export's parts, now.
+pub async fn sums(db: impl PgExecutor<'_>, export_id: Uuid) -> sqlx::Result<Sums> {
+    sqlx::query_as!(
+        Sums,
+        r#"SELECT count(*) AS "parts!", count(*) FILTER (WHERE p.state = 'loaded') AS "loaded!",
+                  coalesce(sum(p.rows) FILTER (WHERE f.kind = 'output'), 0)::bigint AS "rows!", coalesce(sum(p.rejects), 0)::bigint AS "rejects!",
+                  coalesce(sum(p.byte_len), 0)::bigint AS "bytes!",
+                  coalesce(sum(p.byte_len) FILTER (WHERE p.state = 'loaded'), 0)::bigint AS "bytes_loaded!",
+                  coalesce(sum(p.lines) FILTER (WHERE p.state = 'loaded'), 0)::bigint AS "lines_loaded!",
+                  coalesce(sum(p.lines) FILTER (WHERE p.loaded_at > clock_timestamp() - interval '1 minute'), 0)::bigint AS "lines_lately!",
+                  count(*) FILTER (WHERE p.loaded_at > clock_timestamp() - interval '1 minute') AS "parts_lately!"
+             FROM bulkhead.file_parts p JOIN bulkhead.export_files f ON f.id = p.file_id WHERE p.export_id = $1"#,
+        export_id
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// Whether a blob was found gone or broken, and not stored again since.
 pub async fn any_lost(db: &mut PgConnection, file_id: i64) -> sqlx::Result<bool> {
     sqlx::query_scalar!(r#"SELECT EXISTS (SELECT FROM bulkhead.file_parts WHERE file_id = $1 AND state = 'lost') AS "lost!""#, file_id)

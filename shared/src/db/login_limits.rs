@@ -11,6 +11,8 @@ use crate::db::interval;
 pub enum Kind {
     Name,
     Address,
+    /// A name from an address.
+    Both,
 }
 
 impl Kind {
@@ -18,6 +20,7 @@ impl Kind {
         match self {
             Self::Name => "name",
             Self::Address => "address",
+            Self::Both => "both",
         }
     }
 }
@@ -60,7 +63,7 @@ pub async fn attempt(db: &PgPool, kind: Kind, key: &[u8], limit: Limit) -> sqlx:
     Ok(Some(Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default()))
 }
 
-/// The password was right: this name begins anew.
+/// The password was right: this one begins anew.
 pub async fn forget(db: impl PgExecutor<'_>, kind: Kind, key: &[u8]) -> sqlx::Result<()> {
     sqlx::query!("DELETE FROM bulkhead.login_limits WHERE kind = $1 AND key = $2", kind.as_str(), key).execute(db).await?;
     Ok(())

@@ -62,6 +62,20 @@ pub async fn get(db: impl PgExecutor<'_>, token_hash: &[u8], idle: Duration) -> 
     row.map(|r| Ok(Session { id: r.id, user_id: r.user_id, name: r.name, role: r.role.parse()?, stale: r.stale })).transpose()
 }
 
+/// What the user of a session may now, unless it is over: for what lasts longer than a request, and is no use of it.
+pub async fn role(db: impl PgExecutor<'_>, id: Uuid, idle: Duration) -> sqlx::Result<Option<Role>> {
+    let word = sqlx::query_scalar!(
+        "SELECT u.role FROM bulkhead.sessions s JOIN bulkhead.users u ON u.id = s.user_id
+          WHERE s.id = $1 AND u.disabled_at IS NULL
+            AND s.expires_at > clock_timestamp() AND s.last_used_at > clock_timestamp() - $2::interval",
+        id,
+        interval(idle)
+    )
+    .fetch_optional(db)
+    .await?;
+    word.map(|word| Ok(word.parse()?)).transpose()
+}
+
 /// It is used now.
 pub async fn used(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<()> {
     sqlx::query!("UPDATE bulkhead.sessions SET last_used_at = clock_timestamp() WHERE id = $1", id).execute(db).await?;
@@ -91,6 +105,18 @@ pub async fn of_user(db: impl PgExecutor<'_>, user_id: Uuid, idle: Duration) -> 
     )
     .fetch_all(db)
     .await
+}
+
+/// How many each user has; who has none is left out.
+pub async fn counts(db: impl PgExecutor<'_>, idle: Duration) -> sqlx::Result<Vec<(Uuid, i64)>> {
+    let rows = sqlx::query!(
+        r#"SELECT user_id, count(*) AS "n!" FROM bulkhead.sessions
+            WHERE expires_at > clock_timestamp() AND last_used_at > clock_timestamp() - $1::interval GROUP BY user_id"#,
+        interval(idle)
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|r| (r.user_id, r.n)).collect())
 }
 
 /// Ends one of a user's. `false`: the user has no such session.

@@ -1,5 +1,7 @@
 //! Table `sources`.
 
+mod overview;
+
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -11,6 +13,8 @@ use crate::{
     domain::source::{Auth, Dialect, Discovered, Source},
     secrets::{Cipher, Sealed, SecretError},
 };
+
+pub use overview::{Exported, Overview, exports, last_check, overview, set};
 
 /// What identifies a source, and its secret in the clear.
 pub struct NewSource<'a> {
@@ -255,4 +259,14 @@ pub async fn secret(db: &PgPool, cipher: &Cipher, id: Uuid) -> sqlx::Result<Resu
 /// A source's base URL, in the caller's transaction.
 pub async fn base_url(db: impl sqlx::PgExecutor<'_>, id: Uuid) -> sqlx::Result<String> {
     sqlx::query_scalar!("SELECT base_url FROM bulkhead.sources WHERE id = $1", id).fetch_one(db).await
+}
+
+/// Those at a FHIR base URL: one for each client and key.
+pub async fn at(db: impl PgExecutor<'_>, base_url: &str) -> sqlx::Result<Vec<Uuid>> {
+    sqlx::query_scalar!("SELECT id FROM bulkhead.sources WHERE base_url = $1", base_url).fetch_all(db).await
+}
+
+/// The base URLs, each once, in order.
+pub async fn base_urls(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar!("SELECT DISTINCT base_url FROM bulkhead.sources ORDER BY base_url LIMIT $1", most).fetch_all(db).await
 }

@@ -1,7 +1,13 @@
 //! Table `stages`, as readers see it. What moves it is in `queue`.
 
+mod phases;
+mod overview;
+
 use sqlx::PgExecutor;
 use uuid::Uuid;
+
+pub use phases::{AtWork, OfFile, Phase, at_work, of_files, phases};
+pub use overview::{Dead, Depth, Running, Waiting, dead, depth, running, waiting};
 
 /// How many stages of a kind are in a state.
 #[derive(Debug)]

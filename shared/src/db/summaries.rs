@@ -17,9 +17,11 @@ pub const NOT_GIVEN: i32 = i32::MIN;
 #[derive(Debug)]
 pub struct NewColumns {
     pub kind: Kind,
+    pub resource_type: String,
     pub code: Option<String>,
     pub display: Option<String>,
     pub unit: Option<String>,
+    pub part_of: Option<String>,
     pub records: usize,
     pub people: Vec<u8>,
     pub days: Vec<u8>,
@@ -30,7 +32,18 @@ impl NewColumns {
     /// None yet.
     #[must_use]
     pub const fn of(kind: Kind) -> Self {
-        Self { kind, code: None, display: None, unit: None, records: 0, people: Vec::new(), days: Vec::new(), vals: Vec::new() }
+        Self {
+            kind,
+            resource_type: String::new(),
+            code: None,
+            display: None,
+            unit: None,
+            part_of: None,
+            records: 0,
+            people: Vec::new(),
+            days: Vec::new(),
+            vals: Vec::new(),
+        }
     }
 }
 
@@ -41,24 +54,29 @@ pub async fn add_columns(db: &mut PgConnection, summary_id: Uuid, columns: Vec<N
     }
     let kinds: Vec<String> = columns.iter().map(|c| c.kind.as_str().to_owned()).collect();
     let records: Vec<i32> = columns.iter().map(|c| i32::try_from(c.records).unwrap_or(i32::MAX)).collect();
-    let (mut codes, mut displays, mut units) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut types, mut codes, mut displays, mut units, mut wholes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut people, mut days, mut vals) = (Vec::new(), Vec::new(), Vec::new());
     for column in columns {
+        types.push(column.resource_type);
         codes.push(column.code);
         displays.push(column.display);
         units.push(column.unit);
+        wholes.push(column.part_of);
         people.push(column.people);
         days.push(column.days);
         vals.push(column.vals);
     }
     sqlx::query!(
-        "INSERT INTO bulkhead.summary_columns (summary_id, kind, code, display, unit, records, people, days, vals)
-         SELECT $1, n.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bytea[], $8::bytea[], $9::bytea[]) n",
+        "INSERT INTO bulkhead.summary_columns (summary_id, kind, resource_type, code, display, unit, part_of, records, people, days, vals)
+         SELECT $1, n.* FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::bytea[],
+                                    $10::bytea[], $11::bytea[]) n",
         summary_id,
         &kinds,
+        &types,
         &codes as &[Option<String>],
         &displays as &[Option<String>],
         &units as &[Option<String>],
+        &wholes as &[Option<String>],
         &records,
         &people,
         &days,
@@ -76,26 +94,28 @@ pub struct NewSummary {
     pub export_id: Uuid,
     /// The end of the export before its rows were read.
     pub of_end: DateTime<Utc>,
+    /// The day of the server's data; without it that of the export.
+    pub as_of: Option<NaiveDate>,
     pub people: i32,
     pub records: i64,
 }
 
-/// Completes a summary, instead of the export's earlier one. `false`: the export went on meanwhile, or is being deleted, and what was written
-/// is removed. The caller holds the export's lock.
+/// Completes a summary, instead of the export's earlier one. `false`: the export went on meanwhile, or is being deleted, or rows of it are
+/// still being loaded, and what was written is removed. The caller holds the export's lock.
 pub async fn keep(db: &mut PgConnection, summary: &NewSummary) -> sqlx::Result<bool> {
     sqlx::query!("DELETE FROM bulkhead.summaries WHERE export_id = $1", summary.export_id).execute(&mut *db).await?;
-    // The server's day, where it says one that is one.
     let kept = sqlx::query!(
-        r"INSERT INTO bulkhead.summaries (id, export_id, of_end, as_of, people, records)
-          SELECT $1, e.id, e.finished_at,
-                 CASE WHEN e.transaction_time ~ '^(19|20)\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])' THEN left(e.transaction_time, 10)::date
-                      ELSE (e.created_at AT TIME ZONE 'UTC')::date END, $4, $5
-            FROM bulkhead.exports e WHERE e.id = $2 AND e.finished_at = $3 AND e.delete_requested_at IS NULL",
+        "INSERT INTO bulkhead.summaries (id, export_id, of_end, as_of, people, records)
+         SELECT $1, e.id, e.finished_at, coalesce($6, (e.created_at AT TIME ZONE 'UTC')::date), $4, $5
+           FROM bulkhead.exports e
+          WHERE e.id = $2 AND e.finished_at = $3 AND e.delete_requested_at IS NULL
+            AND NOT EXISTS (SELECT FROM bulkhead.stages s WHERE s.export_id = e.id AND s.kind = 'load' AND s.state = 'running')",
         summary.id,
         summary.export_id,
         summary.of_end,
         summary.people,
-        summary.records
+        summary.records,
+        summary.as_of
     )
     .execute(&mut *db)
     .await?;
@@ -121,8 +141,8 @@ pub struct Summarised {
     pub as_of: Option<NaiveDate>,
     pub people: Option<i32>,
     pub records: Option<i64>,
-    /// Why it could not be made, if no attempt is left.
-    pub given_up: Option<String>,
+    /// It could not be made of the present end, and no attempt is left.
+    pub given_up: bool,
 }
 
 /// Some exports, in the order of their ids in `ids`. One that is not there, or is being deleted, is left out.
@@ -131,7 +151,8 @@ pub async fn of(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Summa
         Summarised,
         r#"SELECT e.id AS export_id, e.source_id, s.base_url, e.level, e.group_id, e.state, e.created_at, e.finished_at,
                   m.id AS "summary_id?", m.as_of AS "as_of?", m.people AS "people?", m.records AS "records?",
-                  (SELECT coalesce(t.error, '') FROM bulkhead.stages t WHERE t.export_id = e.id AND t.kind = 'summarise' AND t.state = 'dead') AS given_up
+                  EXISTS (SELECT FROM bulkhead.stages t WHERE t.export_id = e.id AND t.kind = 'summarise' AND t.state = 'dead'
+                                                          AND t.finished_at >= e.finished_at) AS "given_up!"
              FROM unnest($1::uuid[]) WITH ORDINALITY AS n(id, at)
              JOIN bulkhead.exports e ON e.id = n.id
              JOIN bulkhead.sources s ON s.id = e.source_id
@@ -144,10 +165,10 @@ pub async fn of(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Summa
     .await
 }
 
-/// The latest completed export of each Group, at most `most`; Groups in the order of their names.
-pub async fn latest_of_groups(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<Uuid>> {
-    sqlx::query_scalar!(
-        r#"SELECT e.id AS "id!" FROM (
+/// The latest completed export of each Group, at most `most`, Groups in the order of their names; and how many Groups there are.
+pub async fn latest_of_groups(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<(Vec<Uuid>, i64)> {
+    let found = sqlx::query!(
+        r#"SELECT e.id AS "id!", count(*) OVER () AS "groups!" FROM (
                SELECT DISTINCT ON (e.group_id, e.source_id) e.id, e.group_id
                  FROM bulkhead.exports e
                 WHERE e.state = 'completed' AND e.level = 'group' AND e.delete_requested_at IS NULL AND e.purpose = 'export'
@@ -156,7 +177,38 @@ pub async fn latest_of_groups(db: impl PgExecutor<'_>, most: i64) -> sqlx::Resul
         most
     )
     .fetch_all(db)
+    .await?;
+    let groups = found.first().map_or(0, |first| first.groups);
+    Ok((found.into_iter().map(|export| export.id).collect(), groups))
+}
+
+/// Exports that have rows, or are getting some, newest first; of the newest thousand.
+pub async fn with_rows(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<Vec<WithRows>> {
+    sqlx::query_as!(
+        WithRows,
+        r#"SELECT e.id, e.level, e.group_id, e.state, e.created_at, p.rows AS "rows!"
+             FROM (SELECT id, level, group_id, state, created_at FROM bulkhead.exports
+                    WHERE delete_requested_at IS NULL AND purpose = 'export' ORDER BY created_at DESC, id DESC LIMIT 1000) e
+            CROSS JOIN LATERAL (SELECT sum(p.rows)::bigint AS rows
+                                  FROM bulkhead.file_parts p JOIN bulkhead.export_files f ON f.id = p.file_id
+                                 WHERE p.export_id = e.id AND f.kind = 'output') p
+            WHERE p.rows > 0
+            ORDER BY e.created_at DESC, e.id DESC LIMIT $1"#,
+        most
+    )
+    .fetch_all(db)
     .await
+}
+
+/// An export that has rows.
+#[derive(Debug)]
+pub struct WithRows {
+    pub id: Uuid,
+    pub level: String,
+    pub group_id: Option<String>,
+    pub state: String,
+    pub created_at: DateTime<Utc>,
+    pub rows: i64,
 }
 
 /// What is loaded so far, by resource type: of an export that is under way.
@@ -178,48 +230,72 @@ pub async fn loaded_so_far(db: impl PgExecutor<'_>, export_id: Uuid) -> sqlx::Re
 #[derive(Debug)]
 pub struct Columns {
     pub kind: String,
+    pub resource_type: String,
     pub code: Option<String>,
     pub display: Option<String>,
     pub unit: Option<String>,
+    pub part_of: Option<String>,
     pub people: Vec<u8>,
     pub days: Vec<u8>,
-    /// Only where they were asked for.
+    /// Of patients, and where they were asked for.
     pub vals: Vec<u8>,
     /// Whether any record has a value.
     pub valued: bool,
 }
 
-/// The columns of these kinds; those of a code are next to each other.
-pub fn columns<'c>(pool: &'c PgPool, summary_id: Uuid, kinds: &'c [String]) -> BoxStream<'c, sqlx::Result<Columns>> {
+/// The columns of these kinds. Those of a type are next to each other, and among them those of a code.
+pub fn columns<'c>(pool: &'c PgPool, summary_id: Uuid, kinds: &[Kind]) -> BoxStream<'c, sqlx::Result<Columns>> {
+    let kinds: Vec<String> = kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
     sqlx::query_as!(
         Columns,
-        r#"SELECT kind, code, display, unit, people, days, ''::bytea AS "vals!", octet_length(vals) > 0 AS "valued!"
-             FROM bulkhead.summary_columns WHERE summary_id = $1 AND kind = ANY($2) ORDER BY kind, code COLLATE "C""#,
+        r#"SELECT kind, resource_type, code, display, unit, part_of, people, days, CASE WHEN kind = 'patient' THEN vals ELSE ''::bytea END AS "vals!",
+                  octet_length(vals) > 0 AS "valued!"
+             FROM bulkhead.summary_columns WHERE summary_id = $1 AND kind = ANY($2)
+            ORDER BY resource_type COLLATE "C", kind, code COLLATE "C""#,
         summary_id,
-        kinds
+        &kinds
     )
     .fetch(pool)
 }
 
-/// The columns of these codes of a kind, with values if these are wanted; a code that is NULL: those without one.
-pub fn columns_of<'c>(
+/// Who has something of these codes of a kind; a code that is NULL: something without one.
+pub fn people_of_codes<'c>(
     pool: &'c PgPool,
     summary_id: Uuid,
     kind: Kind,
     codes: &'c [Option<String>],
-    values: bool,
-) -> BoxStream<'c, sqlx::Result<Columns>> {
-    sqlx::query_as!(
-        Columns,
-        r#"SELECT kind, code, display, unit, people, days, CASE WHEN $4 THEN vals ELSE ''::bytea END AS "vals!", octet_length(vals) > 0 AS "valued!"
-             FROM bulkhead.summary_columns
-            WHERE summary_id = $1 AND kind = $2
-              AND (code = ANY($3) OR (code IS NULL AND array_position($3::text[], NULL) IS NOT NULL))
-            ORDER BY unit COLLATE "C""#,
+) -> BoxStream<'c, sqlx::Result<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT people FROM bulkhead.summary_columns
+          WHERE summary_id = $1 AND kind = $2 AND (code = ANY($3) OR (code IS NULL AND array_position($3::text[], NULL) IS NOT NULL))",
         summary_id,
         kind.as_str(),
-        codes as &[Option<String>],
-        values
+        codes as &[Option<String>]
+    )
+    .fetch(pool)
+}
+
+/// Who has a resource of one of these types.
+pub fn people_of_types<'c>(pool: &'c PgPool, summary_id: Uuid, types: &'c [String]) -> BoxStream<'c, sqlx::Result<Vec<u8>>> {
+    sqlx::query_scalar!(
+        "SELECT people FROM bulkhead.summary_columns WHERE summary_id = $1 AND resource_type = ANY($2) AND kind <> 'component'",
+        summary_id,
+        types
+    )
+    .fetch(pool)
+}
+
+/// The values of the observations of a code (NULL: of those without one), and of their parts.
+pub fn values<'c>(pool: &'c PgPool, summary_id: Uuid, code: Option<&'c str>) -> BoxStream<'c, sqlx::Result<Columns>> {
+    sqlx::query_as!(
+        Columns,
+        r#"SELECT kind, resource_type, code, display, unit, part_of, people, days, vals, octet_length(vals) > 0 AS "valued!"
+             FROM bulkhead.summary_columns
+            WHERE summary_id = $1 AND octet_length(vals) > 0
+              AND ((kind = 'observation' AND code IS NOT DISTINCT FROM $2) OR (kind = 'component' AND part_of IS NOT DISTINCT FROM $2))
+            ORDER BY kind DESC, code COLLATE "C", unit COLLATE "C""#,
+        summary_id,
+        code
     )
     .fetch(pool)
 }
@@ -227,13 +303,11 @@ pub fn columns_of<'c>(
 /// The resource types of an export that was summed up, with the number of each; the most frequent first.
 pub async fn resource_types(db: impl PgExecutor<'_>, summary_id: Uuid) -> sqlx::Result<Vec<(String, i64)>> {
     let rows = sqlx::query!(
-        r#"SELECT CASE kind WHEN 'patient' THEN 'Patient' WHEN 'condition' THEN 'Condition' WHEN 'encounter' THEN 'Encounter'
-                            WHEN 'observation' THEN 'Observation' WHEN 'medication' THEN 'MedicationRequest' ELSE code END AS "name!",
-                  sum(records)::bigint AS "records!"
-             FROM bulkhead.summary_columns WHERE summary_id = $1 GROUP BY 1 ORDER BY 2 DESC, 1"#,
+        r#"SELECT resource_type, sum(records)::bigint AS "records!"
+             FROM bulkhead.summary_columns WHERE summary_id = $1 AND kind <> 'component' GROUP BY 1 ORDER BY 2 DESC, 1"#,
         summary_id
     )
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.name, row.records)).collect())
+    Ok(rows.into_iter().map(|row| (row.resource_type, row.records)).collect())
 }

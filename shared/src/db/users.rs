@@ -29,8 +29,7 @@ pub async fn insert(db: impl PgExecutor<'_>, name: &str, role: Role, password_ha
     .await
 }
 
-/// What a login compares.
-#[derive(Debug)]
+/// What a login compares. Never to be shown.
 pub struct Credentials {
     pub id: Uuid,
     pub name: String,
@@ -57,6 +56,18 @@ pub async fn by_name(db: impl PgExecutor<'_>, name: &str) -> sqlx::Result<Option
     )
     .fetch_optional(db)
     .await?;
+    row.map(|r| {
+        let role = r.role.parse()?;
+        Ok(User { id: r.id, name: r.name, role, created_at: r.created_at, last_login_at: r.last_login_at, disabled_at: r.disabled_at })
+    })
+    .transpose()
+}
+
+/// By id.
+pub async fn by_id(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<User>> {
+    let row = sqlx::query!("SELECT id, name, role, created_at, last_login_at, disabled_at FROM bulkhead.users WHERE id = $1", id)
+        .fetch_optional(db)
+        .await?;
     row.map(|r| {
         let role = r.role.parse()?;
         Ok(User { id: r.id, name: r.name, role, created_at: r.created_at, last_login_at: r.last_login_at, disabled_at: r.disabled_at })

@@ -43,6 +43,11 @@ words! {
         ExportAccepted = "export_accepted",
         ExportDeleted = "export_deleted",
         ResourceSeen = "resource_seen",
+        SourceChanged = "source_changed",
+        /// Asked to claim nothing more.
+        WorkerDrained = "worker_drained",
+        /// Asked to claim again.
+        WorkerResumed = "worker_resumed",
         /// Somebody tried what their role does not allow.
         Refused = "refused",
     }
@@ -59,6 +64,8 @@ words! {
         Session = "session",
         /// A route, as in the description of the API.
         Page = "page",
+        Source = "source",
+        Worker = "worker",
     }
 }
 

@@ -65,6 +65,9 @@ pub struct Report {
     pub groups: Vec<GroupListed>,
     /// The server has more Groups than are listed here.
     pub more_groups: bool,
+    /// Types of data that its CapabilityStatement lists, sorted.
+    #[serde(default)]
+    pub types: Vec<String>,
 }
 
 impl Report {

@@ -9,6 +9,8 @@ words! {
         Condition = "condition",
         Encounter = "encounter",
         Observation = "observation",
+        /// A part of an observation that has several values.
+        Component = "component",
         Medication = "medication",
         /// Any other: only counted.
         Resource = "resource",
@@ -16,16 +18,22 @@ words! {
 }
 
 impl Kind {
-    /// The resource type of its records; another kind's stands in each.
+    /// The resource type of its records; of others each says its own.
     #[must_use]
     pub const fn resource_type(self) -> Option<&'static str> {
         match self {
             Self::Patient => Some("Patient"),
             Self::Condition => Some("Condition"),
             Self::Encounter => Some("Encounter"),
-            Self::Observation => Some("Observation"),
+            Self::Observation | Self::Component => Some("Observation"),
             Self::Medication => Some("MedicationRequest"),
             Self::Resource => None,
         }
+    }
+
+    /// Whether its records have a day that charts are about.
+    #[must_use]
+    pub const fn has_days(self) -> bool {
+        matches!(self, Self::Patient | Self::Encounter | Self::Observation | Self::Component)
     }
 }

@@ -108,6 +108,20 @@ pub async fn insert(
     Ok(due)
 }
 
+/// A stage of the export as a whole that no attempt was left of begins anew, if it is there; the sweeper issues its ticket.
+pub async fn revive(db: &mut PgConnection, export_id: Uuid, kind: StageKind) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE bulkhead.stages
+            SET state = 'ready', attempt = 0, next_run_at = clock_timestamp(), ticketed_at = NULL, finished_at = NULL, error = NULL
+          WHERE export_id = $1 AND kind = $2 AND file_id IS NULL AND part_id IS NULL AND state = 'dead'",
+        export_id,
+        kind.as_str()
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// The last of an export's files and parts is settled: `finish` is next. Derived from the rows, never counted. The
 /// caller holds the export's lock and has taken it in an *earlier statement*: this one's snapshot then
 /// sees what the stage before it committed.

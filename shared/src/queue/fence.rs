@@ -8,7 +8,7 @@ use crate::{
         export_events::{self, EventLevel, Teller},
         exports,
     },
-    domain::export::ExportState,
+    domain::{export::ExportState, failure::Reason},
 };
 
 use super::{
@@ -139,10 +139,16 @@ impl Fenced<'_> {
 
     /// Adds a sentence to the export's story.
     pub async fn tell(&mut self, level: EventLevel, message: &str) -> sqlx::Result<()> {
+        self.tell_of(level, None, message).await
+    }
+
+    /// The same of a failure of this class.
+    pub(super) async fn tell_of(&mut self, level: EventLevel, reason: Option<Reason>, message: &str) -> sqlx::Result<()> {
         let teller = Teller {
             stage: Some(self.fence.claim.kind),
             attempt: Some(self.fence.claim.attempt),
             worker: Some(self.fence.worker_name.clone()),
+            reason,
         };
         export_events::tell(self.db, self.fence.claim.export_id, &teller, level, message).await
     }

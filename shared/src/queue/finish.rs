@@ -148,7 +148,7 @@ async fn write_done(db: &mut PgConnection, fence: &Fence, tail: &dyn Tail) -> Re
         sqlx::query!("UPDATE bulkhead.stages SET state = 'dead', error = $2 WHERE id = $1", fence.claim.stage_id, failure.detail)
             .execute(tx.db())
             .await?;
-        tx.tell(EventLevel::Error, &format!("{} {}", failure.detail, failure.remedy)).await?;
+        tx.tell_of(EventLevel::Error, Some(failure.reason), &format!("{} {}", failure.detail, failure.remedy)).await?;
         fail(&mut tx, &failure, Some(&findings)).await?;
     }
     if fence.claim.kind.follows_the_end() {
@@ -188,7 +188,7 @@ async fn write_retry(db: &mut PgConnection, fence: &Fence, trouble: &Trouble, de
         fence.claim.max_attempts,
         delay.as_secs_f64()
     );
-    tx.tell(EventLevel::Warning, &message).await?;
+    tx.tell_of(EventLevel::Warning, Some(trouble.reason), &message).await?;
     Ok(())
 }
 
@@ -206,7 +206,7 @@ async fn write_dead(db: &mut PgConnection, fence: &Fence, trouble: &Trouble) -> 
 pub(super) async fn bury(tx: &mut Fenced<'_>, trouble: &Trouble) -> Result<(), FinishError> {
     let claim = tx.claim().clone();
     sqlx::query!("UPDATE bulkhead.stages SET error = $2 WHERE id = $1", claim.stage_id, trouble.detail).execute(tx.db()).await?;
-    tx.tell(EventLevel::Error, &format!("{} {}", trouble.detail, trouble.remedy)).await?;
+    tx.tell_of(EventLevel::Error, Some(trouble.reason), &format!("{} {}", trouble.detail, trouble.remedy)).await?;
     match claim.file_id {
         Some(file) if trouble.concerns_one_file(claim.kind) => export_files::set_failed(tx.db(), file, &trouble.detail).await?,
         _ if claim.kind.follows_the_end() => {}
@@ -319,6 +319,19 @@ pub async fn hand_back(pool: &PgPool, worker_id: uuid::Uuid) -> sqlx::Result<u64
                 attempt = attempt - CASE WHEN wake_at IS NULL THEN 1 ELSE 0 END,
                 next_run_at = greatest(wake_at, clock_timestamp()), wake_at = NULL
           WHERE worker_id = $1 AND state = 'running'",
+        worker_id
+    )
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// A worker that drains gives back the polls that sleep: another keeps them from now on, and asks no earlier.
+pub async fn hand_back_sleeping(pool: &PgPool, worker_id: uuid::Uuid) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "UPDATE bulkhead.stages
+            SET state = 'ready', worker_id = NULL, claim_id = NULL, next_run_at = greatest(wake_at, clock_timestamp()), wake_at = NULL
+          WHERE worker_id = $1 AND state = 'running' AND wake_at IS NOT NULL",
         worker_id
     )
     .execute(pool)

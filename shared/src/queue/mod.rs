@@ -14,9 +14,11 @@ mod sweep;
 mod ticket;
 
 pub use claim::{Claim, claim_best, claim_ticket};
-pub use enqueue::{NewStage, enqueue, insert};
+pub use enqueue::{NewStage, enqueue, insert, revive};
 pub use fence::{Fence, Fenced, FinishError};
-pub use finish::{Outcome, REPORT, Snooze, StageError, Tail, Trouble, Written, disown, finish, finish_in, hand_back, snooze_all};
+pub use finish::{
+    Outcome, REPORT, Snooze, StageError, Tail, Trouble, Written, disown, finish, finish_in, hand_back, hand_back_sleeping, snooze_all,
+};
 pub use purge::{bury_leftovers, clean_up_failed, purge};
 pub use sleep::{adopt, begin, sleep};
 pub use sweep::{FreeSlots, Swept, sweep};

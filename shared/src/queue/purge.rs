@@ -71,7 +71,7 @@ pub async fn purge(pool: &PgPool) -> sqlx::Result<u64> {
     Ok(tickets.rows_affected() + apalis_workers.rows_affected() + workers.rows_affected() + checks.rows_affected() + stages)
 }
 
-/// The finished stages of one ended export whose time has come: by export, so that what stays is not looked at again. `None`: there is no
+/// The finished stages of one ended export whose time has come; when they were at work is kept. By export, so that what stays is not looked at again. `None`: there is no
 /// such export.
 async fn purge_stages(pool: &PgPool) -> sqlx::Result<Option<u64>> {
     let mut tx = pool.begin().await?;
@@ -86,6 +86,7 @@ async fn purge_stages(pool: &PgPool) -> sqlx::Result<Option<u64>> {
     if exports.is_empty() {
         return Ok(None);
     }
+    sqlx::query!("SELECT bulkhead.keep_phases(ended) FROM unnest($1::uuid[]) ended", &exports).fetch_all(&mut *tx).await?;
     let gone = sqlx::query!("DELETE FROM bulkhead.stages WHERE export_id = ANY($1) AND state IN ('done', 'cancelled')", &exports)
         .execute(&mut *tx)
         .await?;

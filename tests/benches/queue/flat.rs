@@ -65,7 +65,8 @@ pub async fn measure(bench: &Bench) {
     let admin = pool(&durable.admin_url, "bench", 1).expect("a pool");
     let pool = pool(&durable.url, "bench", 4).expect("a pool");
     let worker = Uuid::now_v7();
-    workers::register(&pool, worker, "bench").await.expect("a worker");
+    let process = workers::Process { name: "bench".to_owned(), control_slots: 1, transfer_slots: 1, load_slots: 1 };
+    workers::register(&pool, worker, &process, false).await.expect("a worker");
     // Nobody renews here: it shall not end.
     sqlx::query("UPDATE bulkhead.workers SET lease_until = now() + interval '1 day'").execute(&pool).await.expect("a lease");
     run(&pool, LIVE, &format!("'{worker}'::uuid")).await;

@@ -57,8 +57,17 @@ async fn a_list_has_every_resource_once_and_a_search_exactly_those_that_match() 
     assert!(everything.len() > 14 && everything[0]["about"].is_string(), "more than two pages, with what they are about");
 
     let patient = everything[0]["patient_id"].as_str().expect("a patient");
-    let theirs = all(&app, &path, None, &format!("patient={patient}")).await;
-    assert_eq!(ids(&theirs), expected(&app, job, &format!("patient_id = '{patient}'")).await);
+    let whose = format!("patient_id = '{patient}'");
+    let theirs = all(&app, &path, Some(json!({ "patient": patient, "limit": 2 })), "").await;
+    assert_eq!(ids(&theirs), expected(&app, job, &whose).await);
+    assert!(theirs.len() > 2, "more than a page");
+    let some = all(&app, &path, Some(json!({ "patient": patient, "text": "disorder", "limit": 1 })), "").await;
+    let matches = format!("{whose} AND resource::text ILIKE '%disorder%'");
+    assert_eq!(ids(&some), expected(&app, job, &matches).await);
+    let people = format!("/api/bulk-data/jobs/{job}/resources/Patient");
+    assert_eq!(ids(&all(&app, &people, Some(json!({ "patient": patient })), "").await), [patient]);
+    let (status, problem) = app.request(Method::GET, &format!("{path}?patient={patient}"), None, &[]).await;
+    assert!(status == 400 && problem["detail"].as_str().is_some_and(|detail| detail.contains("POST")), "in no address: {problem}");
 
     for text in ["DISORDER", "100%_\\ of it"] {
         let found = all(&app, &path, Some(json!({ "text": text, "limit": 3 })), "").await;
@@ -78,6 +87,7 @@ async fn each_look_is_written_to_the_audit_log_without_what_was_searched_for_and
     let path = format!("/api/bulk-data/jobs/{job}/resources/Condition");
     let id = expected(&app, job, "true").await[0].clone();
     assert_eq!(app.request(Method::POST, &path, Some(&json!({"text": "secret words"})), &[]).await.0, 200);
+    assert_eq!(app.request(Method::POST, &path, Some(&json!({"patient": "somebody"})), &[]).await.0, 200);
     assert_eq!(app.request(Method::GET, &format!("{path}/{id}"), None, &[]).await.0, 200);
     assert_eq!(app.request(Method::GET, &format!("{path}/nothing"), None, &[]).await.0, 404);
     let seen: Vec<(String, Value)> =
@@ -88,7 +98,11 @@ async fn each_look_is_written_to_the_audit_log_without_what_was_searched_for_and
     let export = job.to_string();
     assert_eq!(
         seen,
-        [("Condition".to_owned(), json!({"export": export, "listed": 0})), (format!("Condition/{id}"), json!({"export": export})),]
+        [
+            ("Condition".to_owned(), json!({"export": export, "listed": 0})),
+            ("Condition".to_owned(), json!({"export": export, "listed": 0, "patient": "somebody"})),
+            (format!("Condition/{id}"), json!({"export": export})),
+        ]
     );
     app.sql("ALTER TABLE bulkhead.audit_log RENAME TO away").await;
     let (status, answer) = app.request(Method::GET, &format!("{path}/{id}"), None, &[]).await;
@@ -144,4 +158,10 @@ async fn what_is_searched_for_is_sent_in_a_body_and_stands_in_no_address() {
     assert!(none.contains("There is no such resource"), "it says so");
     let (ignored, _) = read(&base, &format!("/data/{job}/resources?type=Condition&text=nobody+has+this"), "en").await;
     assert!(links(&ignored).iter().any(|link| link.contains("/resources/Condition/")), "an address does not search");
+    let (ignored, _) = read(&base, &format!("/data/{job}/resources?type=Condition&patient=nobody"), "en").await;
+    assert!(links(&ignored).iter().any(|link| link.contains("/resources/Condition/")), "nor for a patient");
+    assert!(
+        links(&ignored).iter().all(|link| !link.contains("patient=")) && ignored.contains("name=\"patient\" value="),
+        "a form leads to whose it is"
+    );
 }

@@ -1,8 +1,12 @@
-use bulkhead_tests::App;
+use bulkhead_tests::{App, Setup, app::client};
 use reqwest::Method;
 use uuid::Uuid;
 
-use super::{data_of, plain, rows};
+use super::{
+    data_of,
+    page::{pages, read},
+    plain, rows,
+};
 use crate::setup;
 
 const GROUP: &str = "HealthNewEngland";
@@ -88,4 +92,95 @@ async fn a_deleted_export_has_no_numbers() {
             .await
             .expect("tables");
     assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_that_cannot_be_made_says_so_never_fails_its_export_and_can_be_asked_for_again() {
+    let settings = vec![("RETRY_MAX_ATTEMPTS", "1".to_owned())];
+    let app = App::start(Setup { settings, ..setup() }).await;
+    app.sql("ALTER TABLE bulkhead.summary_columns RENAME TO away").await;
+    let job = app.export(GROUP).await;
+    app.until(job, "completed").await;
+    app.until_sql("SELECT bool_or(state = 'dead') FROM bulkhead.stages WHERE export_id = $1 AND kind = 'summarise'", job).await;
+    app.until(job, "completed").await;
+    app.sql("ALTER TABLE bulkhead.away RENAME TO summary_columns").await;
+    let base = pages(&app).await;
+    let address = format!("/data?etl_job_id={job}");
+    for _ in 0..2 {
+        let (_, answer) = app.request(Method::GET, &format!("/api/bulk-data{address}"), None, &[]).await;
+        assert_eq!(answer["jobs"][0]["standing"], "given-up", "looking does not try again: {answer:#}");
+        assert!(rows(&answer, "totals").is_empty(), "no zero where nothing is known");
+    }
+    let (html, _) = read(&base, &address, "en").await;
+    let action = format!("/data/{job}/sum-up");
+    assert!(html.contains("could not be summed up") && html.contains(&format!("action=\"{action}\"")), "it says what to do");
+    let answer = client().post(format!("{base}{action}")).send().await.expect("an answer");
+    assert_eq!(answer.url().path(), "/data", "back to the page");
+    assert_eq!(rows(&data_of(&app, job, "").await, "resources"), plain::resources(&app.pool, job, &[]).await);
+    app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_an_incomplete_export_says_that_its_numbers_are_not_everything() {
+    let app = App::start(setup()).await;
+    app.sandbox.fault("file:malformed-line@Condition");
+    let job = app.export(GROUP).await;
+    app.until(job, "failed").await;
+    data_of(&app, job, "").await;
+    let base = pages(&app).await;
+    let (html, _) = read(&base, &format!("/data?etl_job_id={job}"), "en").await;
+    assert!(html.contains(": incomplete") && html.contains(&format!("/exports/{job}")), "it says so, and where to read why");
+    let (_, answer) = app.operate(job, "accept").await;
+    assert_eq!(answer["status"], "loading", "{answer}");
+    app.until(job, "completed").await;
+    data_of(&app, job, "").await;
+    let (html, _) = read(&base, &format!("/data?etl_job_id={job}"), "en").await;
+    assert!(!html.contains(": incomplete"), "it was accepted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_not_summed_up_while_a_load_of_it_still_runs() {
+    let app = App::start(setup()).await;
+    let job = app.export(GROUP).await;
+    app.until(job, "completed").await;
+    data_of(&app, job, "").await;
+    app.assert_nothing_left().await;
+    // As if a load that had begun before the end were still at work.
+    app.sql(&format!(
+        "UPDATE bulkhead.stages SET state = 'running', claim_id = gen_random_uuid(), worker_id = (SELECT id FROM bulkhead.workers LIMIT 1)
+          WHERE id = (SELECT id FROM bulkhead.stages WHERE export_id = '{job}' AND kind = 'load' LIMIT 1);
+         DELETE FROM bulkhead.summaries"
+    ))
+    .await;
+    let (_, answer) = app.request(Method::GET, &format!("/api/bulk-data/data?etl_job_id={job}"), None, &[]).await;
+    assert_eq!(answer["jobs"][0]["standing"], "pending");
+    app.until_sql("SELECT bool_or(runs > 0 AND state = 'done') FROM bulkhead.stages WHERE export_id = $1 AND kind = 'summarise'", job)
+        .await;
+    data_of(&app, job, "").await;
+    let loads: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM bulkhead.stages WHERE export_id = $1 AND kind = 'load' AND state = 'running'")
+            .bind(job)
+            .fetch_one(&app.pool)
+            .await
+            .expect("a count");
+    assert_eq!(loads, 0, "it waited");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_do_not_fit_beside_the_others_are_counted_and_an_old_export_with_rows_is_still_offered() {
+    let app = App::start(setup()).await;
+    let job = app.export(GROUP).await;
+    app.until(job, "completed").await;
+    data_of(&app, job, "").await;
+    app.sql(&format!(
+        "INSERT INTO bulkhead.exports (id, source_id, level, group_id, same_as, state, manifest_pages, manifest_complete, finished_at)
+         SELECT gen_random_uuid(), source_id, 'group', 'Group ' || n, '', 'completed', 1, true, clock_timestamp()
+           FROM bulkhead.exports, generate_series(1, 60) n WHERE id = '{job}'"
+    ))
+    .await;
+    let base = pages(&app).await;
+    let (html, _) = read(&base, "/data?latest=groups", "en").await;
+    assert!(html.contains("The latest exports of 41 more Groups are not shown"), "twenty of 61 are");
+    let (pick, _) = read(&base, "/data", "en").await;
+    assert!(pick.contains(&format!("value=\"{job}\"")), "sixty newer ones without rows do not hide it");
 }

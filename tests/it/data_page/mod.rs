@@ -5,6 +5,7 @@ mod changes;
 mod numbers;
 pub mod page;
 mod plain;
+mod shapes;
 
 use std::time::Duration;
 

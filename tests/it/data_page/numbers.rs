@@ -41,18 +41,20 @@ async fn values_are_right(app: &App, job: Uuid, picks: Picks<'_>, found: &Value)
     let (bars, trend) = (chart("histogram"), chart("trend"));
     let mut in_bars = 0;
     for bar in bars.as_array().expect("rows") {
-        let expected = plain::in_bar(&app.pool, job, picks, code, bar[1].as_str(), bar[2].as_f64(), bar[3].as_f64()).await;
-        assert_eq!(bar[4].as_i64(), Some(expected), "{bar} {picks:?}");
+        let expected =
+            plain::in_bar(&app.pool, job, picks, code, (bar[1].as_str(), bar[2].as_str(), bar[3].as_f64(), bar[4].as_f64())).await;
+        assert_eq!(bar[5].as_i64(), Some(expected), "{bar} {picks:?}");
         in_bars += expected;
     }
     let expected = plain::trend(&app.pool, job, picks, code).await;
-    assert_eq!(in_bars, expected.iter().map(|row| row.2).sum::<i64>(), "every value is in one bar");
+    assert_eq!(in_bars, expected.iter().map(|row| row.records).sum::<i64>(), "every value is in one bar");
     let trend = trend.as_array().expect("rows");
     assert_eq!(trend.len(), expected.len(), "{picks:?}");
-    for (row, (unit, year, records, numbers)) in trend.iter().zip(expected) {
-        assert_eq!((row[1].as_str(), row[2].as_str(), row[3].as_i64()), (unit.as_deref(), year.as_deref(), Some(records)), "{picks:?}");
-        for (n, number) in numbers.iter().enumerate() {
-            let got = row[4 + n].as_f64().expect("a number");
+    for (row, expected) in trend.iter().zip(expected) {
+        let of = [&expected.part, &expected.unit, &expected.year].map(Option::as_deref);
+        assert_eq!((of, Some(expected.records)), ([1, 2, 3].map(|n| row[n].as_str()), row[4].as_i64()), "{picks:?}");
+        for (n, number) in expected.numbers.iter().enumerate() {
+            let got = row[5 + n].as_f64().expect("a number");
             assert!((got - number).abs() <= 1e-9 * number.abs().max(1.0), "{got} is not {number}: {row}");
         }
     }
@@ -181,7 +183,7 @@ async fn what_is_not_given_and_whoever_is_not_known_is_counted_as_such() {
     assert_eq!(rows(&found, "conditions"), [["-", "-", "0", "1"], ["c1", "One", "1", "1"], ["only text", "only text", "0", "1"]]);
     assert_eq!(rows(&found, "totals")[0][..2], [(before + 2).to_string(), (before + 2).to_string()]);
     assert!(rows(&found, "people").contains(&["-", "-", "-", "1"].map(str::to_owned).to_vec()), "{found:#}");
-    let units: Vec<_> = rows(&found, "trend").into_iter().map(|row| row[..3].to_vec()).collect();
+    let units: Vec<_> = rows(&found, "trend").into_iter().map(|row| row[1..4].to_vec()).collect();
     assert_eq!(units, [["-", "-", "1"], ["kg", "-", "1"]], "a value without a date, a record without a value");
 
     let bare = data_of(&app, job, "gender=&age=").await;

@@ -121,7 +121,10 @@ async fn a_page_about_an_export_under_way_or_none_says_so() {
     app.until_sql("SELECT bool_or(state = 'loaded') FROM bulkhead.file_parts WHERE export_id = $1", job).await;
     let (html, _) = read(&base, &format!("/data?etl_job_id={job}"), "en").await;
     assert!(
-        html.contains("under way") && html.contains("http-equiv=\"refresh\"") && !html.contains("echarts"),
+        html.contains("under way")
+            && html.contains("http-equiv=\"refresh\"")
+            && html.contains("data-again=")
+            && !html.contains("class=\"chart "),
         "it says so, and looks again"
     );
     app.sandbox.release();

@@ -19,6 +19,14 @@ fn day(text: &str) -> String {
     )
 }
 
+/// Left out: what its server says is not so.
+fn so(table: &str) -> &'static str {
+    match table {
+        "conditions" => "coalesce(resource->'verificationStatus'->'coding'->0->>'code', '') NOT IN ('refuted', 'entered-in-error')",
+        _ => "coalesce(resource->>'status', '') NOT IN ('cancelled', 'entered-in-error')",
+    }
+}
+
 /// What was picked, as (name, value).
 pub type Picks<'a> = &'a [(&'a str, &'a str)];
 
@@ -49,14 +57,15 @@ fn chosen(job: Uuid, picks: Picks<'_>, but: &[&str]) -> Option<String> {
         ("medication", "medication_requests", "resource->'medicationCodeableConcept'"),
     ] {
         if !of(name).is_empty() {
-            sets.push(format!("SELECT patient_id FROM {table} WHERE etl_job_id = '{job}' AND {}", any(&code(concept), &of(name))));
+            let has = any(&code(concept), &of(name));
+            sets.push(format!("SELECT patient_id FROM {table} WHERE etl_job_id = '{job}' AND {} AND {has}", so(table)));
         }
     }
     if !of("class").is_empty() || !of("period").is_empty() {
         let begin = day("(resource->'period'->>'start')");
         let class = if of("class").is_empty() { "true".to_owned() } else { any("resource->'class'->>'code'", &of("class")) };
         let year = of("period").first().map_or_else(|| "true".to_owned(), |year| format!("extract(year FROM {begin}) = {year}"));
-        sets.push(format!("SELECT patient_id FROM encounters WHERE etl_job_id = '{job}' AND {class} AND {year}"));
+        sets.push(format!("SELECT patient_id FROM encounters WHERE etl_job_id = '{job}' AND {} AND {class} AND {year}", so("encounters")));
     }
     if let Some(kind) = of("resource_type").first() {
         let table = bulkhead_shared::domain::resource::table_of(kind);
@@ -65,10 +74,12 @@ fn chosen(job: Uuid, picks: Picks<'_>, but: &[&str]) -> Option<String> {
     (!sets.is_empty()).then(|| sets.into_iter().map(|set| format!("({set})")).collect::<Vec<_>>().join(" INTERSECT "))
 }
 
-/// Completed years when the server took its data.
+/// Completed years when the server took its data, or at death.
 fn age_sql(job: Uuid) -> String {
-    let birth = day("(resource->>'birthDate')");
-    format!("extract(year FROM age((SELECT left(transaction_time, 10)::date FROM exports WHERE id = '{job}'), {birth}))::int")
+    let (birth, death) = (day("(resource->>'birthDate')"), day("(resource->>'deceasedDateTime')"));
+    format!(
+        "extract(year FROM age(least((SELECT left(transaction_time, 10)::date FROM exports WHERE id = '{job}'), {death}), {birth}))::int"
+    )
 }
 
 /// ` AND patient_id IN (...)`, where something is filtered.
@@ -96,7 +107,7 @@ pub async fn coded(pool: &PgPool, job: Uuid, picks: Picks<'_>, chart: &str) -> V
     };
     let code = code(concept);
     let only = only(job, picks, &[own]);
-    rows(pool, format!("code, count(DISTINCT patient_id)::text, count(*)::text] FROM (SELECT {code} AS code, patient_id FROM {table} WHERE etl_job_id = '{job}'{only}) x GROUP BY code")).await
+    rows(pool, format!("code, count(DISTINCT patient_id)::text, count(*)::text] FROM (SELECT {code} AS code, patient_id FROM {table} WHERE etl_job_id = '{job}' AND {}{only}) x GROUP BY code", so(table))).await
 }
 
 /// gender, from, to, people; in bands of ten years.
@@ -127,7 +138,8 @@ pub async fn encounters(pool: &PgPool, job: Uuid, picks: Picks<'_>, by: &str) ->
         pool,
         format!(
             "period, class, count(*)::text] FROM (SELECT to_char({day}, '{format}') AS period, resource->'class'->>'code' AS class
-               FROM encounters WHERE etl_job_id = '{job}'{only}) x GROUP BY period, class"
+               FROM encounters WHERE etl_job_id = '{job}' AND {}{only}) x GROUP BY period, class",
+            so("encounters")
         ),
     )
     .await
@@ -168,32 +180,56 @@ pub async fn totals(pool: &PgPool, job: Uuid, picks: Picks<'_>) -> (i64, i64) {
     .expect("counts")
 }
 
-/// The values of an observation, of the people who meet the other filters.
+/// The values of an observation and of its parts, of the people who meet the other filters.
 fn values(job: Uuid, picks: Picks<'_>, code_wanted: &str) -> String {
     let only = only(job, picks, &["observation"]);
-    let (code, day) = (code("resource->'code'"), day("(resource->>'effectiveDateTime')"));
+    let (code, part, day) = (code("resource->'code'"), code("c->'code'"), day("(resource->>'effectiveDateTime')"));
+    let rows = format!("observations WHERE etl_job_id = '{job}' AND {} AND {code} = '{code_wanted}'{only}", so("observations"));
+    let number = |of: &str| {
+        format!(
+            "({of}->'valueQuantity'->>'value')::float8 AS value, coalesce({of}->'valueQuantity'->>'unit', {of}->'valueQuantity'->>'code') AS unit"
+        )
+    };
     format!(
-        "SELECT (resource->'valueQuantity'->>'value')::float8 AS value, {day} AS day,
-                coalesce(resource->'valueQuantity'->>'unit', resource->'valueQuantity'->>'code') AS unit
-           FROM observations WHERE etl_job_id = '{job}' AND {code} = '{code_wanted}' AND resource->'valueQuantity'->>'value' IS NOT NULL{only}"
+        "SELECT day, part, value, unit FROM (
+             SELECT {day} AS day, NULL AS part, {} FROM {rows}
+             UNION ALL
+             SELECT {day}, coalesce(c->'code'->'coding'->0->>'display', c->'code'->>'text', {part}), {}
+               FROM (SELECT resource, jsonb_array_elements(resource->'component') AS c FROM {rows}) x) y
+          WHERE value IS NOT NULL",
+        number("resource"),
+        number("c")
     )
 }
 
+/// A bar: part, unit, and from where to where.
+pub type Bar<'a> = (Option<&'a str>, Option<&'a str>, Option<f64>, Option<f64>);
+
 /// How many values are in a bar.
-pub async fn in_bar(pool: &PgPool, job: Uuid, picks: Picks<'_>, code: &str, unit: Option<&str>, from: Option<f64>, to: Option<f64>) -> i64 {
+pub async fn in_bar(pool: &PgPool, job: Uuid, picks: Picks<'_>, code: &str, (part, unit, from, to): Bar<'_>) -> i64 {
     let sql = format!(
-        "SELECT count(*) FROM ({}) x WHERE unit IS NOT DISTINCT FROM $1 AND ($2::float8 IS NULL OR value >= $2) AND ($3::float8 IS NULL OR value < $3)",
+        "SELECT count(*) FROM ({}) x WHERE unit IS NOT DISTINCT FROM $1 AND part IS NOT DISTINCT FROM $2
+                                       AND ($3::float8 IS NULL OR value >= $3) AND ($4::float8 IS NULL OR value < $4)",
         values(job, picks, code)
     );
-    sqlx::query_scalar(AssertSqlSafe(sql)).bind(unit).bind(from).bind(to).fetch_one(pool).await.expect("a count")
+    sqlx::query_scalar(AssertSqlSafe(sql)).bind(unit).bind(part).bind(from).bind(to).fetch_one(pool).await.expect("a count")
 }
 
-/// unit, year, records, and then mean, lowest, quartiles and highest.
-pub async fn trend(pool: &PgPool, job: Uuid, picks: Picks<'_>, code: &str) -> Vec<(Option<String>, Option<String>, i64, Vec<f64>)> {
+/// Part, unit and year; records; mean, lowest, quartiles and highest.
+#[derive(sqlx::FromRow)]
+pub struct Trend {
+    pub part: Option<String>,
+    pub unit: Option<String>,
+    pub year: Option<String>,
+    pub records: i64,
+    pub numbers: Vec<f64>,
+}
+
+pub async fn trend(pool: &PgPool, job: Uuid, picks: Picks<'_>, code: &str) -> Vec<Trend> {
     let sql = format!(
-        "SELECT unit, to_char(day, 'YYYY'), count(*),
-                ARRAY[avg(value), min(value)] || percentile_cont(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY value) || ARRAY[max(value)]
-           FROM ({}) x GROUP BY 1, 2 ORDER BY unit COLLATE \"C\" NULLS FIRST, 2 NULLS FIRST",
+        "SELECT part, unit, to_char(day, 'YYYY') AS year, count(*) AS records,
+                ARRAY[avg(value), min(value)] || percentile_cont(ARRAY[0.25, 0.5, 0.75]) WITHIN GROUP (ORDER BY value) || ARRAY[max(value)] AS numbers
+           FROM ({}) x GROUP BY 1, 2, 3 ORDER BY unit COLLATE \"C\" NULLS FIRST, part COLLATE \"C\" NULLS FIRST, 3 NULLS FIRST",
         values(job, picks, code)
     );
     sqlx::query_as(AssertSqlSafe(sql)).fetch_all(pool).await.expect("values")

@@ -31,10 +31,17 @@ impl Samples {
         }
     }
 
+    /// All of a contestant.
+    #[must_use]
+    pub fn values(&self, name: &str) -> &[f64] {
+        self.rows.iter().find(|(known, _)| known == name).map_or(&[], |(_, values)| values)
+    }
+
     /// The median of a contestant; `None` if it did not run.
     #[must_use]
     pub fn median(&self, name: &str) -> Option<f64> {
-        self.rows.iter().find(|(known, _)| known == name).map(|(_, values)| quantile(values, 0.5))
+        let values = self.values(name);
+        (!values.is_empty()).then(|| quantile(values, 0.5))
     }
 
     /// Every contestant: median, least, most.

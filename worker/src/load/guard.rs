@@ -48,9 +48,15 @@ pub struct Fields<'a> {
     #[serde(borrow)]
     pub effective_date_time: Option<&'a RawValue>,
     #[serde(borrow)]
+    pub effective_period: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub effective_instant: Option<&'a RawValue>,
+    #[serde(borrow)]
     pub class: Option<&'a RawValue>,
     #[serde(borrow)]
     pub period: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub actual_period: Option<&'a RawValue>,
     #[serde(borrow)]
     pub medication_codeable_concept: Option<&'a RawValue>,
     #[serde(borrow)]

@@ -15,3 +15,5 @@ pub mod outcomes;
 pub mod prepare;
 pub mod sieve;
 mod table;
+
+pub use table::parse_instant;

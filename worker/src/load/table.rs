@@ -75,7 +75,7 @@ impl Table {
             }
             "conditions" => {
                 concept(fields.code, out);
-                time(fields.onset_date_time, out);
+                time(string(fields.onset_date_time).as_deref(), out);
             }
             "observations" => {
                 concept(fields.code, out);
@@ -83,17 +83,17 @@ impl Table {
                 let value = quantity.value.filter(|v| v.is_finite()).map(f64::to_be_bytes);
                 put(out, value.as_ref().map(<[u8; 8]>::as_slice));
                 put(out, quantity.unit.as_deref().or(quantity.code.as_deref()).map(str::as_bytes));
-                time(fields.effective_date_time, out);
+                let at = string(fields.effective_date_time).or_else(|| start(fields.effective_period));
+                time(at.or_else(|| string(fields.effective_instant)).as_deref(), out);
             }
             "encounters" => {
-                let class: Coding = parse(fields.class).unwrap_or_default();
-                put(out, class.code.as_deref().map(str::as_bytes));
-                let period: Period = parse(fields.period).unwrap_or_default();
-                put(out, period.start.as_deref().and_then(parse_instant).map(instant).as_ref().map(<[u8; 8]>::as_slice));
+                put(out, class(fields.class).as_deref().map(str::as_bytes));
+                // `actualPeriod` is R5's word for it.
+                time(start(fields.period).or_else(|| start(fields.actual_period)).as_deref(), out);
             }
             "medication_requests" => {
                 concept(fields.medication_codeable_concept, out);
-                time(fields.authored_on, out);
+                time(string(fields.authored_on).as_deref(), out);
             }
             _ => {}
         }
@@ -243,8 +243,22 @@ fn days(date: NaiveDate) -> [u8; 4] {
     i32::try_from(since_1970 - POSTGRES_EPOCH_DAYS).unwrap_or(0).to_be_bytes()
 }
 
-fn time(value: Option<&RawValue>, out: &mut Vec<u8>) {
-    put(out, string(value).as_deref().and_then(parse_instant).map(instant).as_ref().map(<[u8; 8]>::as_slice));
+fn time(text: Option<&str>, out: &mut Vec<u8>) {
+    put(out, text.and_then(parse_instant).map(instant).as_ref().map(<[u8; 8]>::as_slice));
+}
+
+/// When a period began.
+fn start(value: Option<&RawValue>) -> Option<String> {
+    parse::<Period>(value)?.start
+}
+
+/// An encounter's class: a Coding in R4, a list of concepts in R5, a word before.
+fn class(value: Option<&RawValue>) -> Option<String> {
+    if let Some(coding) = parse::<Coding>(value) {
+        return coding.code;
+    }
+    let concepts = parse::<Vec<CodeableConcept>>(value).unwrap_or_default();
+    concepts.into_iter().flat_map(|concept| concept.coding).find_map(|coding| coding.code).or_else(|| string(value))
 }
 
 /// Code and display of a concept: its first coding that has a code.
@@ -280,6 +294,21 @@ mod tests {
             assert_eq!(parse_instant(text), Some(DateTime::parse_from_rfc3339(expected).unwrap().to_utc()), "{text}");
         }
         assert_eq!(parse_instant("yesterday"), None);
+    }
+
+    #[test]
+    fn a_class_is_found_in_the_form_of_every_version() {
+        for (class_is, expected) in [
+            (r#"{"system":"s","code":"AMB"}"#, Some("AMB")),
+            (r#"[{"text":"first"},{"coding":[{"display":"no code"},{"code":"EMER"}]}]"#, Some("EMER")),
+            (r#""inpatient""#, Some("inpatient")),
+            ("7", None),
+            ("{}", None),
+        ] {
+            let value: Box<RawValue> = serde_json::from_str(class_is).unwrap();
+            assert_eq!(class(Some(&value)).as_deref(), expected, "{class_is}");
+        }
+        assert_eq!(class(None), None);
     }
 
     #[test]

@@ -7,16 +7,25 @@ use bulkhead_shared::{
     domain::stage::StageKind,
     queue::{Fenced, NewStage, Outcome, StageError, Tail, Written},
 };
+use chrono::{Datelike as _, NaiveDate};
 use uuid::Uuid;
 
 use super::{Nothing, Stage};
-use crate::{summary::sum_up, work::Work};
+use crate::{load::parse_instant, summary::sum_up, work::Work};
 
 /// While rows are read nothing is said on the connection that writes. It holds no lock that anybody waits for until its end.
 const MAY_BE_SILENT: &str = "SET LOCAL idle_in_transaction_session_timeout = '15min'";
 const NO_LONGER: &str = "SET LOCAL idle_in_transaction_session_timeout TO DEFAULT";
 
+/// Seconds.
+const AGAIN: f64 = 2.0;
+
 pub struct Summarise;
+
+/// Some servers say a day that no data is of, as the first of the year 1.
+fn is_possible(day: NaiveDate) -> bool {
+    (1990..2100).contains(&day.year())
+}
 
 #[async_trait]
 impl Stage for Summarise {
@@ -34,7 +43,15 @@ impl Stage for Summarise {
         let summed = sum_up(&mut from, &mut to, work.export.id, id).await?;
         work.give_back(from).await;
         sqlx::query(NO_LONGER).execute(&mut to).await?;
-        let summary = NewSummary { id, export_id: work.export.id, of_end, people: summed.people, records: summed.records };
+        let as_of = work.export.transaction_time.as_deref().and_then(parse_instant).map(|at| at.date_naive());
+        let summary = NewSummary {
+            id,
+            export_id: work.export.id,
+            of_end,
+            as_of: as_of.filter(|day| is_possible(*day)),
+            people: summed.people,
+            records: summed.records,
+        };
         Ok(Outcome::DoneIn(Box::new(to), Box::new(Kept(summary))))
     }
 }
@@ -45,8 +62,8 @@ struct Kept(NewSummary);
 impl Tail for Kept {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         if !summaries::keep(tx.db(), &self.0).await? && tx.state.has_ended() {
-            // It has ended again meanwhile, and found this stage running: once more.
-            tx.enqueue(&[NewStage::new(StageKind::Summarise)]).await?;
+            // It has ended again meanwhile, and found this stage running; or a load that had begun before the end still runs: once more.
+            tx.enqueue(&[NewStage::new(StageKind::Summarise).after(AGAIN)]).await?;
         }
         Ok(Written::Done)
     }

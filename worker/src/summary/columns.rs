@@ -17,7 +17,7 @@ pub struct Columns {
     kind: Kind,
     /// Where a code's columns are.
     places: HashMap<Box<str>, usize>,
-    /// A code's columns, by unit: there are few of them. At the first place: those without a code.
+    /// A code's columns, by unit and by what it is a part of: there are few of them. At the first place: those without a code.
     by_code: Vec<Vec<NewColumns>>,
     bytes: usize,
 }
@@ -35,7 +35,7 @@ impl Columns {
     pub fn push(&mut self, person: i32, record: &Record<'_>) {
         let kind = self.kind;
         // A concept without a code goes by its text.
-        let columns = self.columns(record.code.or(record.display), record.unit);
+        let columns = self.columns(record.code.or(record.display), record);
         // Of several texts the first in the alphabet, whatever the order of the rows.
         if let Some(display) = record.display
             && columns.display.as_deref().is_none_or(|known| display < known)
@@ -49,14 +49,14 @@ impl Columns {
         }
         columns.records += 1;
         columns.people.extend(person.to_le_bytes());
-        if kind != Kind::Resource {
+        if kind.has_days() {
             columns.days.extend(record.day.unwrap_or(NOT_GIVEN).to_le_bytes());
         }
         let added = 8 + columns.vals.len() - before;
         self.bytes += added;
     }
 
-    fn columns(&mut self, code: Option<&str>, unit: Option<&str>) -> &mut NewColumns {
+    fn columns(&mut self, code: Option<&str>, record: &Record<'_>) -> &mut NewColumns {
         let place = match code {
             None => 0,
             Some(code) => self.places.get(code).copied().unwrap_or_else(|| {
@@ -66,8 +66,15 @@ impl Columns {
             }),
         };
         let units = &mut self.by_code[place];
-        let found = units.iter().position(|columns| columns.unit.as_deref() == unit).unwrap_or_else(|| {
-            units.push(NewColumns { code: code.map(str::to_owned), unit: unit.map(str::to_owned), ..NewColumns::of(self.kind) });
+        let is_its = |columns: &NewColumns| columns.unit.as_deref() == record.unit && columns.part_of.as_deref() == record.part_of;
+        let found = units.iter().position(is_its).unwrap_or_else(|| {
+            let own = |text: Option<&str>| text.map(str::to_owned);
+            let mut new = NewColumns { unit: own(record.unit), part_of: own(record.part_of), ..NewColumns::of(self.kind) };
+            match self.kind.resource_type() {
+                Some(resource_type) => (new.resource_type, new.code) = (resource_type.to_owned(), own(code)),
+                None => code.unwrap_or_default().clone_into(&mut new.resource_type),
+            }
+            units.push(new);
             self.bytes += OVERHEAD;
             units.len() - 1
         });
@@ -105,6 +112,11 @@ mod tests {
         }
         columns.push(1, &Record { display: Some("only a text"), ..Record::default() });
         columns.push(2, &Record::default());
+        let mut of_parts = Columns::of(Kind::Component);
+        for whole in ["pressure", "pressure", "lying down"] {
+            of_parts.push(0, &Record { code: Some("systolic"), part_of: Some(whole), ..Record::default() });
+        }
+        assert_eq!(of_parts.take().iter().map(|columns| columns.records).collect::<Vec<_>>(), [2, 1], "a part of two things");
         let mut all = columns.take();
         all.sort_by_key(|columns| columns.records);
         let kilograms = all.pop().unwrap();

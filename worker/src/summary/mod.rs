@@ -4,6 +4,7 @@
 mod columns;
 mod people;
 mod record;
+mod statements;
 
 use bulkhead_shared::{
     db::summaries,
@@ -17,6 +18,10 @@ use columns::Columns;
 use people::People;
 use record::Record;
 
+use crate::load::parse_instant;
+
+/// The table that all types share that R4 does not know: its rows say their type.
+const OTHERS: &str = "other_resources";
 /// What is kept in memory before it is written.
 const MOST: usize = 32 << 20;
 
@@ -32,42 +37,37 @@ pub async fn sum_up(from: &mut PgConnection, to: &mut PgConnection, export_id: U
     let mut people = People::default();
     let mut records = 0;
     // Patients first, so that their numbers are dense.
-    let mut tables: Vec<(&str, &str)> = R4_TYPES.iter().map(|(name, table)| (*name, *table)).chain([("", "other_resources")]).collect();
+    let mut tables: Vec<(&str, &str)> = R4_TYPES.iter().map(|(name, table)| (*name, *table)).chain([("", OTHERS)]).collect();
     tables.sort_by_key(|(_, table)| *table != "patients");
     for (name, table) in tables {
-        let (kind, select) = what(table);
-        let mut columns = Columns::of(kind);
-        let statement = format!("COPY (SELECT {select} FROM fhir.{table} WHERE etl_job_id = '{export_id}') TO STDOUT (FORMAT binary)");
-        let mut rows = from.copy_out_raw(&statement).await?;
-        while let Some(message) = rows.try_next().await? {
-            let Some(mut record) = Record::read(&message)? else { continue };
-            if kind == Kind::Resource && table != "other_resources" {
-                record.code = Some(name);
+        let mut all_have_values = true;
+        for (kind, select) in statements::of(table, export_id) {
+            if kind == Kind::Component && all_have_values {
+                continue;
             }
-            let person = record.patient_id.map_or(Ok(summaries::NOBODY), |id| people.number(id))?;
-            columns.push(person, &record);
-            records += 1;
-            if columns.bytes() >= MOST {
-                summaries::add_columns(to, summary_id, columns.take()).await?;
+            let (mut columns, mut only_counted) = (Columns::of(kind), Columns::of(Kind::Resource));
+            let mut rows = from.copy_out_raw(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await?;
+            while let Some(message) = rows.try_next().await? {
+                let Some(mut record) = Record::read(&message)? else { continue };
+                let person = record.patient_id.map_or(Ok(summaries::NOBODY), |id| people.number(id))?;
+                records += i64::from(kind != Kind::Component);
+                all_have_values &= record.value.is_some();
+                if record.void || (kind == Kind::Resource && table != OTHERS) {
+                    only_counted.push(person, &Record { code: Some(name), ..Record::default() });
+                } else {
+                    if kind == Kind::Patient {
+                        record.value = record.unit.take().and_then(parse_instant).map(|died| died.date_naive().to_epoch_days().into());
+                    }
+                    columns.push(person, &record);
+                }
+                if columns.bytes() + only_counted.bytes() >= MOST {
+                    summaries::add_columns(to, summary_id, columns.take()).await?;
+                    summaries::add_columns(to, summary_id, only_counted.take()).await?;
+                }
             }
+            summaries::add_columns(to, summary_id, columns.take()).await?;
+            summaries::add_columns(to, summary_id, only_counted.take()).await?;
         }
-        summaries::add_columns(to, summary_id, columns.take()).await?;
     }
     Ok(Summed { people: people.count(), records })
-}
-
-/// What is read of a table: whom it is about, code, display, unit, day and value.
-fn what(table: &str) -> (Kind, String) {
-    let day = |column: &str| format!("(({column} AT TIME ZONE 'UTC')::date - date '1970-01-01')::int4");
-    let none = "NULL::text";
-    let concept = |at: &str| format!("patient_id, code, display, {none}, {}, NULL::float8", day(at));
-    match table {
-        "patients" => (Kind::Patient, format!("patient_id, gender, {none}, {none}, (birth_date - date '1970-01-01')::int4, NULL::float8")),
-        "conditions" => (Kind::Condition, concept("onset")),
-        "encounters" => (Kind::Encounter, format!("patient_id, class, {none}, {none}, {}, NULL::float8", day("period_start"))),
-        "observations" => (Kind::Observation, format!("patient_id, code, display, unit, {}, value", day("effective"))),
-        "medication_requests" => (Kind::Medication, concept("authored_on")),
-        "other_resources" => (Kind::Resource, format!("patient_id, resource_type, {none}, {none}, NULL::int4, NULL::float8")),
-        _ => (Kind::Resource, format!("patient_id, {none}, {none}, {none}, NULL::int4, NULL::float8")),
-    }
 }

@@ -10,6 +10,10 @@ pub struct Record<'a> {
     pub code: Option<&'a str>,
     pub display: Option<&'a str>,
     pub unit: Option<&'a str>,
+    /// The code of the observation that it is a part of.
+    pub part_of: Option<&'a str>,
+    /// Its server says that it is not so: entered in error, cancelled, refuted.
+    pub void: bool,
     /// Since 1970.
     pub day: Option<i32>,
     pub value: Option<f64>,
@@ -26,7 +30,7 @@ impl<'a> Record<'a> {
         }
         match i16::from_be_bytes(*fields.take()?) {
             -1 => Ok(None),
-            6 => fields.record().map(Some),
+            8 => fields.record().map(Some),
             other => Err(sqlx::Error::Protocol(format!("a row of COPY with {other} columns"))),
         }
     }
@@ -41,6 +45,8 @@ impl<'a> Fields<'a> {
             code: self.text()?,
             display: self.text()?,
             unit: self.text()?,
+            part_of: self.text()?,
+            void: self.number()? == Some([1]),
             day: self.number()?.map(i32::from_be_bytes),
             value: self.number()?.map(f64::from_be_bytes),
         })
@@ -91,8 +97,8 @@ mod tests {
     #[test]
     fn a_row_is_read_behind_the_header_and_without_it() {
         let day = 7_i32.to_be_bytes();
-        let plain = row(&[Some(b"p"), None, Some(b""), Some(b"kg"), Some(&day), None]);
-        let expected = Record { patient_id: Some("p"), display: Some(""), unit: Some("kg"), day: Some(7), ..Record::default() };
+        let plain = row(&[Some(b"p"), None, Some(b""), Some(b"kg"), None, Some(&[1]), Some(&day), None]);
+        let expected = Record { patient_id: Some("p"), display: Some(""), unit: Some("kg"), void: true, day: Some(7), ..Record::default() };
         let first = [SIGNATURE, &[0; 8], &plain].concat();
         assert_eq!(Record::read(&plain).unwrap().unwrap(), expected);
         assert_eq!(Record::read(&first).unwrap().unwrap(), expected);

@@ -10,7 +10,7 @@ const NOT_FILTERS: [&str; 6] = ["etl_job_id", "latest", "by", "bands", "top", "v
 
 /// A choice between several.
 pub struct Choice {
-    pub label: &'static str,
+    pub label: String,
     pub url: String,
     pub current: bool,
 }
@@ -68,7 +68,7 @@ impl Links {
     }
 
     /// The page with one parameter at each of its values.
-    pub fn choices<'a>(&self, name: &str, current: &str, all: impl Iterator<Item = (&'a str, &'static str)>) -> Vec<Choice> {
+    pub fn choices<'a>(&self, name: &str, current: &str, all: impl Iterator<Item = (&'a str, String)>) -> Vec<Choice> {
         all.map(|(value, label)| {
             let mut pairs: Vec<_> = self.pairs.iter().filter(|(n, _)| n != name).cloned().collect();
             pairs.push((name.to_owned(), value.to_owned()));

@@ -80,20 +80,28 @@ fn panel(frame: &Frame, links: &Links, data: &Data, layout: &Layout, table: &Tab
 /// An observation with the unit that most of its values have: the one that is drawn.
 fn of_values_of(frame: &Frame, data: &Data, table: &Table) -> String {
     let name = data.named(frame, "observation", data.values_of.as_deref());
-    let counted = if table.name == "trend" { 3 } else { 4 };
+    let at = |column: &str| table.columns.iter().position(|name| *name == column).unwrap_or_default();
+    let (unit, records) = (at("unit"), at("records"));
     let mut units: BTreeMap<&str, i64> = BTreeMap::new();
     for row in &table.rows {
-        if let (Cell::Text(unit), Cell::Count(records)) = (&row[1], &row[counted]) {
+        if let (Cell::Text(unit), Cell::Count(records)) = (&row[unit], &row[records]) {
             *units.entry(unit).or_default() += records;
         }
     }
     units.into_iter().max_by_key(|(_, records)| *records).map_or(name.clone(), |(unit, _)| format!("{name} ({unit})"))
 }
 
-/// The columns that are shown: an export only among several, a range in one piece.
+/// The columns that are shown: an export only among several, a part only where there is one, a range in one piece.
 fn names(table: &Table, several: bool) -> Vec<&'static str> {
-    let shown = table.columns.iter().filter(|name| several || **name != "job_id").filter(|name| !matches!(**name, "age_to" | "to"));
+    let is_empty = |n: usize| table.rows.iter().all(|row| row[n] == Cell::NotGiven);
+    let shown = table.columns.iter().enumerate().filter(|(n, name)| match **name {
+        "job_id" => several,
+        "part" => !is_empty(*n),
+        "age_to" | "to" => false,
+        _ => true,
+    });
     shown
+        .map(|(_, name)| name)
         .map(|name| match *name {
             "age_from" => "age",
             "from" => "range",
@@ -103,7 +111,7 @@ fn names(table: &Table, several: bool) -> Vec<&'static str> {
 }
 
 fn is_number(name: &str) -> bool {
-    !matches!(name, "job_id" | "resource_type" | "gender" | "age" | "code" | "display" | "class" | "period" | "unit" | "range")
+    !matches!(name, "job_id" | "resource_type" | "gender" | "age" | "code" | "display" | "class" | "period" | "part" | "unit" | "range")
 }
 
 fn cell(frame: &Frame, links: &Links, data: &Data, layout: &Layout, table: &Table, row: &[Cell], name: &str) -> Shown {
@@ -123,7 +131,7 @@ fn text(frame: &Frame, data: &Data, name: &str, cell: &Cell) -> String {
         ("display", Cell::NotGiven) => String::new(),
         (_, Cell::NotGiven) => frame.t("data.not_given").to_owned(),
         ("job_id", Cell::Text(id)) => {
-            data.jobs.iter().find(|job| job.job_id.to_string() == *id).map_or_else(|| id.clone(), |job| data.label(job))
+            data.jobs.iter().find(|job| job.job_id.to_string() == *id).map_or_else(|| id.clone(), |job| data.label(frame, job))
         }
         ("gender" | "class", Cell::Text(word)) => data.named(frame, name, Some(word)),
         (_, Cell::Text(text)) => text.clone(),

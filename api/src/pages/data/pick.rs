@@ -1,9 +1,6 @@
 //! The exports that can be picked.
 
-use bulkhead_shared::{
-    db::exports::{self, Filter, Listed},
-    domain::export::ExportState,
-};
+use bulkhead_shared::db::summaries::{self, WithRows};
 use sqlx::PgPool;
 
 use super::links::Links;
@@ -12,16 +9,12 @@ use super::links::Links;
 const OFFERED: i64 = 40;
 
 pub struct Offered {
-    pub export: Listed,
+    pub export: WithRows,
     pub picked: bool,
 }
 
 /// The newest exports that have rows, or are getting some.
 pub async fn offered(pool: &PgPool, links: &Links) -> sqlx::Result<Vec<Offered>> {
-    let states = [ExportState::Completed, ExportState::Failed, ExportState::Loading, ExportState::Downloading];
-    let states = states.map(|state| state.as_str().to_owned());
-    let filter = Filter { states: Some(&states), ..Filter::default() };
-    let listed = exports::page(pool, &filter, OFFERED).await?;
-    let with_rows = listed.into_iter().filter(|export| export.rows > 0);
-    Ok(with_rows.map(|export| Offered { picked: links.asks_for(&export.id.to_string()), export }).collect())
+    let found = summaries::with_rows(pool, OFFERED).await?;
+    Ok(found.into_iter().map(|export| Offered { picked: links.asks_for(&export.id.to_string()), export }).collect())
 }

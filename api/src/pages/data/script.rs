@@ -10,7 +10,7 @@ use crate::{
     problem::Problem,
 };
 
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 11] = [
     "data.not_given",
     "data.column.people",
     "data.column.records",
@@ -22,19 +22,19 @@ const WORDS: [&str; 12] = [
     "data.column.lowest",
     "data.column.highest",
     "data.middle_half",
-    "data.empty",
 ];
 
 /// As it stands in a `<script type="application/json">`: no `<` ends it.
 pub fn json(frame: &Frame, data: &Data) -> Result<String, Problem> {
-    let words: BTreeMap<&str, &str> = WORDS.iter().map(|key| (key.rsplit('.').next().unwrap_or(key), frame.t(key))).collect();
+    let mut words: BTreeMap<&str, &str> = WORDS.iter().map(|key| (key.rsplit('.').next().unwrap_or(key), frame.t(key))).collect();
+    words.insert("empty", frame.t(data.empty()));
     let mut names: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     for (chart, column) in [("people", "gender"), ("encounters", "class")] {
         for word in data.values(chart, column) {
             names.entry(column.to_owned()).or_default().insert(word.clone(), data.named(frame, column, Some(&word)));
         }
     }
-    let jobs: BTreeMap<String, String> = data.jobs.iter().map(|job| (job.job_id.to_string(), data.label(job))).collect();
+    let jobs: BTreeMap<String, String> = data.jobs.iter().map(|job| (job.job_id.to_string(), data.label(frame, job))).collect();
     let charts: BTreeMap<&str, Value> =
         data.charts.iter().map(|table| (table.name, json!({"columns": table.columns, "rows": table.rows}))).collect();
     let filters: Vec<[&str; 2]> = data.filters.iter().map(|filter| [filter.name.as_str(), filter.value.as_str()]).collect();
@@ -42,13 +42,24 @@ pub fn json(frame: &Frame, data: &Data) -> Result<String, Problem> {
     Ok(serde_json::to_string(&all).map_err(Problem::internal)?.replace('<', "\\u003c"))
 }
 
+/// What people tell exports apart by: the Group, or what it is of, and when it was submitted.
+pub fn label(frame: &Frame, job: &Job) -> String {
+    let name = job.group_id.as_deref().unwrap_or_else(|| frame.word("level", &job.level));
+    format!("{name} · {}", job.created_at.format("%Y-%m-%d %H:%M"))
+}
+
 impl Data {
     /// What an export is called here: its Group, with the time where several are of the same.
-    pub fn label(&self, job: &Job) -> String {
+    pub fn label(&self, frame: &Frame, job: &Job) -> String {
         match &job.group_id {
             Some(group) if self.jobs.iter().filter(|other| other.group_id == job.group_id).count() == 1 => group.clone(),
-            _ => job.label(),
+            _ => label(frame, job),
         }
+    }
+
+    /// The text of a chart that has nothing: nobody who was chosen has any, or nobody at all.
+    pub fn empty(&self) -> &'static str {
+        if self.filters.is_empty() { "data.empty.all" } else { "data.empty" }
     }
 
     /// The different words of a chart's column.
@@ -78,7 +89,13 @@ impl Data {
                 return if frame.language.has(&key) { frame.t(&key).to_owned() } else { value.to_owned() };
             }
             "condition" => "conditions",
-            "observation" => "observations",
+            "observation" => {
+                let known = self.measured.iter().find(|measured| measured.code.as_deref() == Some(value));
+                if let Some(display) = known.and_then(|measured| measured.display.clone()) {
+                    return display;
+                }
+                "observations"
+            }
             "medication" => "medications",
             "age" => return value.strip_suffix('-').map_or_else(|| value.replace('-', "\u{2013}"), |from| format!("{from}+")),
             _ => return value.to_owned(),

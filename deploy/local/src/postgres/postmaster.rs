@@ -132,6 +132,12 @@ impl PidFile {
     }
 }
 
+/// Where a live server of this data folder listens.
+pub(super) fn socket_folder_of_running(pgdata: &Path) -> Option<PathBuf> {
+    let file = PidFile::read(pgdata)?;
+    is_postmaster_of(file.pid, pgdata).then_some(file.ready_at).flatten()
+}
+
 /// A server works inside its data folder; where there is no /proc, its command line names it.
 fn is_postmaster_of(pid: Pid, pgdata: &Path) -> bool {
     let pid = pid.as_raw_nonzero().to_string();

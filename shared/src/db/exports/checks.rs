@@ -13,15 +13,16 @@ use crate::domain::{
 pub async fn insert_check(db: &mut PgConnection, id: Uuid, source_id: Uuid, ask: &Ask) -> sqlx::Result<()> {
     let parameters = serde_json::Value::Object(ask.parameters.clone());
     sqlx::query!(
-        "INSERT INTO bulkhead.exports (id, source_id, purpose, level, group_id, resource_types, since, parameters, same_as)
-         VALUES ($1, $2, 'check', $3, $4, $5, $6, $7, uuid_send($1))",
+        "INSERT INTO bulkhead.exports (id, source_id, purpose, level, group_id, resource_types, since, parameters, lenient, same_as)
+         VALUES ($1, $2, 'check', $3, $4, $5, $6, $7, $8, uuid_send($1))",
         id,
         source_id,
         ask.level.as_str(),
         ask.group_id,
         &ask.resource_types,
         ask.since,
-        parameters
+        parameters,
+        ask.lenient
     )
     .execute(db)
     .await?;
@@ -45,6 +46,9 @@ pub async fn complete_check(db: &mut PgConnection, id: Uuid, report: &Report) ->
 /// A check as it stands.
 #[derive(Debug)]
 pub struct Check {
+    pub source_id: Uuid,
+    /// What it was asked for; whoever submits an export next begins with it.
+    pub ask: Ask,
     pub state: ExportState,
     pub report: Option<Report>,
     /// Why it could not be made.
@@ -58,7 +62,8 @@ pub struct Check {
 /// A check by its id.
 pub async fn get_check(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option<Check>> {
     let row = sqlx::query!(
-        "SELECT e.state, e.report, e.failure_detail, e.failure_remedy, e.created_at, e.finished_at, s.base_url
+        "SELECT e.source_id, e.level, e.group_id, e.resource_types, e.since, e.parameters, e.lenient,
+                e.state, e.report, e.failure_detail, e.failure_remedy, e.created_at, e.finished_at, s.base_url
            FROM bulkhead.exports e JOIN bulkhead.sources s ON s.id = e.source_id
           WHERE e.id = $1 AND e.purpose = 'check' AND e.delete_requested_at IS NULL",
         id
@@ -67,6 +72,15 @@ pub async fn get_check(db: impl PgExecutor<'_>, id: Uuid) -> sqlx::Result<Option
     .await?;
     row.map(|row| {
         Ok(Check {
+            source_id: row.source_id,
+            ask: Ask {
+                level: row.level.parse()?,
+                group_id: row.group_id,
+                resource_types: row.resource_types,
+                since: row.since,
+                parameters: serde_json::from_value(row.parameters).map_err(|e| sqlx::Error::Decode(e.into()))?,
+                lenient: row.lenient,
+            },
             state: row.state.parse()?,
             report: row.report.map(serde_json::from_value).transpose().map_err(|e| sqlx::Error::Decode(e.into()))?,
             error: row.failure_detail,

@@ -1,6 +1,6 @@
 //! The CapabilityStatement, the Group, the Groups.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bulkhead_shared::{
     domain::{
@@ -8,6 +8,7 @@ use bulkhead_shared::{
         export::Level,
         failure::Reason,
         outgoing::without_query,
+        resource,
     },
     queue::{StageError, Trouble},
 };
@@ -30,10 +31,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Groups that are listed, and pages that are read for them.
 const MOST_GROUPS: usize = 200;
 const MOST_PAGES: usize = 5;
+const MOST_TYPES: usize = 500;
 
 pub async fn steps(work: &Work, access: &Access, report: &mut Report) -> Result<(), StageError> {
     let server = Server { http: work.http(), base_url: &work.source.base_url, access };
-    report.steps.push(capabilities(&server, work).await?);
+    let step = capabilities(&server, work, report).await?;
+    report.steps.push(step);
     let ask = &work.export.ask;
     let Some(group) = ask.group_id.as_deref().filter(|_| ask.level == Level::Group) else {
         report.steps.push(skipped(StepName::Group, "No Group was named."));
@@ -99,7 +102,7 @@ impl Server<'_> {
     }
 }
 
-async fn capabilities(server: &Server<'_>, work: &Work) -> Result<Step, StageError> {
+async fn capabilities(server: &Server<'_>, work: &Work, report: &mut Report) -> Result<Step, StageError> {
     const NAME: StepName = StepName::Capabilities;
     let statement = match server.get("metadata").await? {
         Answered::Json(value) if value["resourceType"] == "CapabilityStatement" => value,
@@ -120,12 +123,18 @@ async fn capabilities(server: &Server<'_>, work: &Work) -> Result<Step, StageErr
         let message = format!("The server speaks FHIR {version}{software}; the tables are those of R4.");
         return Ok(warning(NAME, message, "ask its operator for the base URL of its R4 version"));
     }
-    let what = match work.export.ask.level {
-        Level::Group => "Groups",
-        Level::Patient => "all patients",
-        Level::System | Level::Unknown => "the whole system",
+    report.types = types(&statement);
+    // Who has not said yet what to export may choose any of them.
+    let (what, listed) = match work.export.ask.level {
+        Level::Group => ("Groups", lists_export(&statement, Level::Group)),
+        Level::Patient => ("all patients", lists_export(&statement, Level::Patient)),
+        Level::System => ("the whole system", lists_export(&statement, Level::System)),
+        Level::Unknown => (
+            "Groups, patients or the system",
+            [Level::Group, Level::Patient, Level::System].iter().any(|level| lists_export(&statement, *level)),
+        ),
     };
-    Ok(if lists_export(&statement, work.export.ask.level) {
+    Ok(if listed {
         ok(NAME, format!("The server speaks FHIR {version}{software} and lists $export for {what}."))
     } else {
         warning(
@@ -134,6 +143,15 @@ async fn capabilities(server: &Server<'_>, work: &Work) -> Result<Step, StageErr
             "ask its operator whether Bulk Data export is on, if an export fails",
         )
     })
+}
+
+/// The types of data it lists; nothing that no server exports.
+fn types(statement: &Value) -> Vec<String> {
+    let rests = statement["rest"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let resources = rests.iter().flat_map(|rest| rest["resource"].as_array().map(Vec::as_slice).unwrap_or_default());
+    let listed = resources.filter_map(|resource| resource["type"].as_str()).filter(|name| resource::may_be_exported(name));
+    let sorted: BTreeSet<&str> = listed.take(MOST_TYPES).collect();
+    sorted.into_iter().map(str::to_owned).collect()
 }
 
 /// Whether the operation of this level is listed.
