@@ -1,11 +1,13 @@
 //! The tests: one file a behaviour. Each is a sentence.
 
 mod access;
+mod accounts;
 mod api;
 mod authentication;
 mod contract;
 mod data_page;
 mod discovery;
+mod doors;
 mod downloading;
 mod duties;
 mod fault_walk;
@@ -15,6 +17,7 @@ mod http_table;
 mod keys;
 mod kick_offs;
 mod loading;
+mod logins;
 mod long_polls;
 mod manifests;
 mod many_files;
@@ -25,6 +28,7 @@ mod pages_access;
 mod polls;
 mod preflight;
 mod presets;
+mod programs;
 mod queue;
 mod reading_again;
 mod real_data;

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod connect_proxy;
 pub mod database;
 pub mod front;
+pub mod house;
 pub mod later;
 pub mod proxy;
 pub mod rows;

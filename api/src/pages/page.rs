@@ -80,5 +80,6 @@ pub async fn troubles(State(state): State<Arc<ApiState>>, request: Request, next
     let (mut head, _) = response.into_parts();
     head.headers.remove(header::CONTENT_LENGTH);
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    head.headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(super::POLICY));
     Response::from_parts(head, shown.into())
 }
