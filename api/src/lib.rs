@@ -33,7 +33,7 @@ pub use announcer::Announcer;
 pub use changes::Changes;
 pub use hosts::Hosts;
 pub use openapi::document as openapi;
-pub use routes::{pages_router, router};
+pub use routes::{doors, pages_router, router};
 pub use serve::{CONNECTIONS, serve};
 pub use settings::ApiSettings;
 

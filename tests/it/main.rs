@@ -1,12 +1,14 @@
 //! The tests: one file a behaviour. Each is a sentence.
 
 mod access;
+mod accounts;
 mod api;
 mod authentication;
 mod browser;
 mod contract;
 mod data_page;
 mod discovery;
+mod doors;
 mod downloading;
 mod duties;
 mod exports_list;
@@ -17,6 +19,7 @@ mod http_table;
 mod keys;
 mod kick_offs;
 mod loading;
+mod logins;
 mod long_polls;
 mod manifests;
 mod many_files;
@@ -29,6 +32,7 @@ mod pages_events;
 mod polls;
 mod preflight;
 mod presets;
+mod programs;
 mod queue;
 mod queue_page;
 mod reading_again;

@@ -7,6 +7,7 @@ pub mod connect_proxy;
 pub mod database;
 pub mod front;
 pub mod history;
+pub mod house;
 pub mod later;
 pub mod mix;
 pub mod pages;

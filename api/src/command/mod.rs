@@ -1,6 +1,7 @@
 //! The commands for users and tokens. What a program reads goes to stdout, words for people to stderr. A password comes from a prompt or from
 //! stdin, never from an argument; a token is printed once.
 
+mod program;
 pub mod tokens;
 pub mod users;
 
@@ -12,6 +13,7 @@ use bulkhead_shared::{
     db,
 };
 use clap::Args;
+pub use program::program;
 use secrecy::SecretString;
 use sqlx::PgPool;
 

@@ -31,7 +31,7 @@ pub enum What {
         #[arg(long)]
         role: Role,
         /// Days until it expires; 0: never
-        #[arg(long, default_value_t = 90)]
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(..=3650))]
         days: u32,
     },
     /// All tokens that are not revoked

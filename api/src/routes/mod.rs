@@ -109,6 +109,12 @@ pub fn table() -> Vec<Route> {
     ]
 }
 
+/// Every door of both faces: which, what it needs, its method and its path.
+pub fn doors() -> impl Iterator<Item = (Surface, Needs, Method, &'static str)> {
+    let of = |surface: Surface| move |route: Route| (surface, route.needs, route.method, route.path);
+    table().into_iter().map(of(Surface::Api)).chain(pages::table().into_iter().map(of(Surface::Pages)))
+}
+
 /// Each behind its door.
 pub fn guarded(routes: Vec<Route>, state: &Arc<ApiState>, surface: Surface) -> Router<Arc<ApiState>> {
     routes.into_iter().fold(Router::new(), |router, route| {
