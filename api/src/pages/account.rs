@@ -55,6 +55,7 @@ impl Sessions {
         Ok(Self { list, own, revoke })
     }
 
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     pub fn browser(&self, frame: &Frame, session: &Listed) -> String {
         user_agent::plain(frame, session.user_agent.as_deref())
     }

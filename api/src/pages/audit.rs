@@ -54,10 +54,12 @@ impl Audit {
         sentence::of(&self.frame, row)
     }
 
+    #[expect(clippy::unused_self, reason = "templates call methods")]
     fn absolute(&self, row: &Row) -> String {
         format::absolute(row.at)
     }
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "templates give references")]
     fn is_act(&self, act: &Act) -> bool {
         self.wanted.act() == Some(*act)
     }

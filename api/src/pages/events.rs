@@ -10,7 +10,13 @@ use axum::{
 use futures::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{ApiState, access::{Caller, still_valid}, changes::Watch, problem::Problem, routes::job_id};
+use crate::{
+    ApiState,
+    access::{Caller, still_valid},
+    changes::Watch,
+    problem::Problem,
+    routes::job_id,
+};
 
 /// At most one change is told in this time.
 const APART: Duration = Duration::from_secs(1);

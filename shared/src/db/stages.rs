@@ -1,13 +1,13 @@
 //! Table `stages`, as readers see it. What moves it is in `queue`.
 
-mod phases;
 mod overview;
+mod phases;
 
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-pub use phases::{AtWork, OfFile, Phase, at_work, of_files, phases};
 pub use overview::{Dead, Depth, Running, Waiting, dead, depth, running, waiting};
+pub use phases::{AtWork, OfFile, Phase, at_work, of_files, phases};
 
 /// How many stages of a kind are in a state.
 #[derive(Debug)]

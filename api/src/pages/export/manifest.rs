@@ -47,7 +47,9 @@ fn redact(value: &mut Value, left_out: &mut usize) {
         Value::Array(entries) => {
             *left_out += entries.len().saturating_sub(ENTRIES);
             entries.truncate(ENTRIES);
-            entries.iter_mut().for_each(|entry| redact(entry, left_out));
+            for entry in entries {
+                redact(entry, left_out);
+            }
         }
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {

@@ -13,17 +13,11 @@ use bulkhead_shared::{
         exports::{self, Check},
         workers,
     },
-    domain::{
-        check::{GroupListed, Report, Step, StepName, StepResult},
-        export::Level,
-    },
+    domain::check::{GroupListed, Report, Step, StepName, StepResult},
 };
 use uuid::Uuid;
 
-use super::{
-    choice::{Choice, Since},
-    send,
-};
+use super::{choice::Choice, send};
 use crate::{
     ApiState,
     pages::{
@@ -171,15 +165,4 @@ async fn show(state: &ApiState, frame: Frame, id: Uuid, check: Check, choice: Ch
     let no_worker = check.finished_at.is_none() && workers::alive(&state.pool).await? == 0;
     let report = check.report.clone().unwrap_or_default();
     page(&Pick { frame, id, check, report, choice, no_worker, wrong })
-}
-
-/// The words of a level; also where nothing is chosen yet.
-impl Choice {
-    pub const fn is_of_groups(&self) -> bool {
-        matches!(self.level, Level::Group)
-    }
-
-    pub const fn is_since_last(&self) -> bool {
-        matches!(self.since, Since::LastSuccess)
-    }
 }

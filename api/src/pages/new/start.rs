@@ -58,7 +58,6 @@ struct Again {
 /// What cannot be used, and where it stands.
 struct Wrong {
     field: &'static str,
-    kind: &'static str,
     detail: String,
 }
 
@@ -93,7 +92,7 @@ impl Wrong {
         let field = FIELDS.iter().filter(|field| problem.detail.contains(**field)).min_by_key(at);
         let pasted = matches!(problem.kind, Kind::InvalidJson | Kind::UnescapedKey);
         let field = if pasted { "config" } else { field.unwrap_or(&"config") };
-        Self { field, kind: problem.kind.word(), detail: problem.detail.clone() }
+        Self { field, detail: problem.detail.clone() }
     }
 }
 
