@@ -142,6 +142,9 @@ async fn sessions_end_when_they_are_left_alone_or_old_or_revoked_or_their_user_i
     assert_eq!(used().await, before, "each request writes");
     house.sql("UPDATE bulkhead.sessions SET last_used_at = clock_timestamp() - interval '7 hours'").await;
     let before = used().await;
+    let by_itself = [("cookie", browser.cookie.as_str()), ("hx-request", "true"), ("hx-source", "div#live")];
+    assert_eq!(house.ask(Method::GET, &house.pages, "/exports", &by_itself, None).await.status, 200);
+    assert_eq!(used().await, before, "an open page that nobody sits at keeps its session alive");
     assert!(is_in(&browser).await);
     assert_ne!(used().await, before, "a use is not written");
 }

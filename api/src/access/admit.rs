@@ -119,7 +119,7 @@ impl Door {
         let Some(cookie) = cookie::read(headers) else { return Ok(None) };
         let found = sessions::get(&self.state.pool, &secret::hash(cookie), self.state.access.session_idle).await?;
         let Some(found) = found else { return Ok(None) };
-        if found.stale {
+        if found.stale && !is_by_itself(headers) {
             sessions::used(&self.state.pool, found.id).await?;
         }
         let session = Session { id: found.id, user_id: found.user_id, csrf: csrf::of(cookie) };
@@ -134,6 +134,11 @@ impl Door {
             tracing::error!(%error, "a refusal could not be written to the audit log");
         }
     }
+}
+
+/// What an open page asks for by itself to stay up to date (its `#live`, by htmx) is no use of the session: a browser that nobody sits at ends it.
+fn is_by_itself(headers: &HeaderMap) -> bool {
+    headers.get("hx-source").is_some_and(|source| source.as_bytes().ends_with(b"#live"))
 }
 
 /// The token of `Bearer <token>`.
