@@ -11,6 +11,7 @@ mod discovery;
 mod doors;
 mod downloading;
 mod duties;
+mod export_page;
 mod exports_list;
 mod fault_walk;
 mod hostile_lines;

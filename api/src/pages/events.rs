@@ -77,7 +77,7 @@ impl Follower {
             self.watch.look();
             self.told = Some(Instant::now());
         }
-        // Without data browsers drop an event.
-        Some(Event::default().event(if changed { "changed" } else { "beat" }).data(""))
+        // Browsers drop an event without data, and axum writes no empty one.
+        Some(Event::default().event(if changed { "changed" } else { "beat" }).data("-"))
     }
 }

@@ -81,12 +81,15 @@ async fn operate(state: &ApiState, caller: &Caller, operation: Operation, id: &s
     Ok(Json(answer).into_response())
 }
 
-/// Does it, and writes it down.
-pub async fn run(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> Result<(), Problem> {
+/// Does it, and writes it down. `false`: it was done already.
+pub async fn run(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> Result<bool, Problem> {
     let mut tries = 0;
     loop {
         tries += 1;
-        let Err(error) = attempt(state, caller, operation, id).await else { return Ok(()) };
+        let error = match attempt(state, caller, operation, id).await {
+            Ok(changed) => return Ok(changed),
+            Err(error) => error,
+        };
         let Some(refusal) = error.as_database_error() else { return Err(error.into()) };
         match refusal.code().as_deref() {
             Some("40P01" | "40001") if tries < TRIES => {}
@@ -100,10 +103,13 @@ pub async fn run(state: &ApiState, caller: &Caller, operation: Operation, id: Uu
     }
 }
 
-/// The operation and its line in the audit log, together.
-async fn attempt(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> sqlx::Result<()> {
+/// The operation and its line in the audit log, together. What changes nothing has no line.
+async fn attempt(state: &ApiState, caller: &Caller, operation: Operation, id: Uuid) -> sqlx::Result<bool> {
     let mut tx = state.pool.begin().await?;
-    exports::operate(&mut *tx, operation, id).await?;
-    audit_log::insert_exports(&mut *tx, &caller.actor, act_of(operation), &[id]).await?;
-    tx.commit().await
+    let changed = exports::operate(&mut *tx, operation, id).await?;
+    if changed {
+        audit_log::insert_exports(&mut *tx, &caller.actor, act_of(operation), &[id]).await?;
+    }
+    tx.commit().await?;
+    Ok(changed)
 }

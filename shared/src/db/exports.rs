@@ -438,13 +438,20 @@ words! {
     }
 }
 
-/// Does it, in one transaction of its own.
-pub async fn operate(db: impl PgExecutor<'_>, operation: Operation, id: Uuid) -> sqlx::Result<()> {
-    match operation {
-        Operation::Retry => sqlx::query_scalar!("SELECT bulkhead.retry_export($1)", id).fetch_one(db).await?,
-        Operation::Cancel => sqlx::query_scalar!("SELECT bulkhead.cancel_export($1)", id).fetch_one(db).await?,
-        Operation::Accept => sqlx::query_scalar!("SELECT bulkhead.accept_export($1)", id).fetch_one(db).await?,
-        Operation::Delete => sqlx::query_scalar!("SELECT bulkhead.delete_export($1)", id).fetch_one(db).await?,
+/// Does it. `false`: it was done already, so nothing changed.
+pub async fn operate(db: impl PgExecutor<'_>, operation: Operation, id: Uuid) -> sqlx::Result<bool> {
+    let done = match operation {
+        Operation::Retry => sqlx::query_scalar!("SELECT bulkhead.retry_export($1) IS NOT NULL", id).fetch_one(db).await?,
+        Operation::Cancel => {
+            sqlx::query_scalar!(
+                "SELECT (SELECT state FROM bulkhead.exports WHERE id = $1) IS DISTINCT FROM 'cancelled' AND bulkhead.cancel_export($1) IS NOT NULL",
+                id
+            )
+            .fetch_one(db)
+            .await?
+        }
+        Operation::Accept => sqlx::query_scalar!("SELECT bulkhead.accept_export($1) = 'accepted'", id).fetch_one(db).await?,
+        Operation::Delete => sqlx::query_scalar!("SELECT bulkhead.delete_export($1) IS NOT NULL", id).fetch_one(db).await?,
     };
-    Ok(())
+    Ok(done.unwrap_or_default())
 }

@@ -23,6 +23,13 @@ async fn the_list_can_be_used_with_the_keyboard_alone() {
     assert_eq!(focused(browser).await, 1);
     browser.press("x").await;
     browser.until_says("#picked", "1 selected").await;
+    // The list is asked for again meanwhile: neither the place nor what is selected is lost.
+    let swap = "window.swapped = false; document.addEventListener('htmx:after:swap', () => { window.swapped = true; }, { once: true });
+                htmx.trigger('#events', 'changed');";
+    browser.script(swap).await;
+    browser.until_true("return window.swapped").await;
+    assert_eq!(focused(browser).await, 1, "the focus is lost");
+    browser.until_says("#picked", "1 selected").await;
     browser.press("jx").await;
     browser.until_says("#picked", "2 selected").await;
     browser.press("x").await;

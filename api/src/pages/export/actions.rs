@@ -83,8 +83,9 @@ async fn operate(state: &ApiState, caller: &Caller, id: &str, operation: Operati
     }
     let here = format!("/exports/{}", export.id);
     match operations::run(state, caller, operation, export.id).await {
-        Ok(()) if operation == Operation::Delete => Ok(Notice::good("export-deleted").to("/exports")),
-        Ok(()) => Ok(Notice::good(&format!("export-{word}")).to(&here)),
+        Ok(_) if operation == Operation::Delete => Ok(Notice::good("export-deleted").to("/exports")),
+        Ok(true) => Ok(Notice::good(&format!("export-{word}")).to(&here)),
+        Ok(false) => Ok(Notice::bad("export-conflict").to(&here)),
         Err(problem) if problem.kind == Kind::Conflict => Ok(Notice::bad("export-conflict").to(&here)),
         Err(problem) => Err(problem),
     }

@@ -170,9 +170,10 @@ fn held_up(frame: &Frame, seen: &Seen, standing: &mut Standing) {
         standing.tone = "warn";
         standing.say(at("standing.paused", until));
     }
-    // Of many files one that waits does not hold up the others.
-    let Some(stage) = seen.at_work.iter().find(|stage| !has_begun || stage.error.is_some()) else { return };
-    match (&stage.error, stage.waits_until) {
+    // What went wrong before somebody retried or accepted it is history. Of many files one that waits does not hold up the others.
+    let went_wrong = |stage: &&AtWork| stage.attempt > 0 && stage.error.is_some();
+    let Some(stage) = seen.at_work.iter().find(|stage| !has_begun || went_wrong(stage)) else { return };
+    match (stage.error.as_ref().filter(|_| went_wrong(&stage)), stage.waits_until) {
         (Some(error), until) => {
             standing.tone = "warn";
             standing.say(retried(frame, stage));
