@@ -91,7 +91,13 @@
     if (open && !open.contains(event.target)) open.open = false;
   });
 
-  // The list was asked for again: what was selected stays, what is gone is not counted.
-  document.addEventListener("htmx:after:swap", () => { count(); mark(); });
+  // The list was asked for again: what was selected stays, what is gone is not counted, and the focus is where it was.
+  let held = null;
+  document.addEventListener("htmx:before:swap", () => { held = document.activeElement?.closest("#rows > tr")?.id; });
+  document.addEventListener("htmx:after:swap", () => {
+    count();
+    mark();
+    if (held && document.activeElement === document.body) document.getElementById(held)?.querySelector(".c-name a").focus({ preventScroll: true });
+  });
   count();
 }

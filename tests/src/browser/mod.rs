@@ -69,6 +69,9 @@ impl Browser {
     /// If it does not load.
     pub async fn go(&self, path: &str) {
         self.driver.goto(format!("{}{path}", self.address)).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        // Chromium drops the keys that are pressed before it has drawn a page for the first time.
+        let drawn = "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done(true)));";
+        self.driver.execute_async(drawn, Vec::new()).await.unwrap_or_else(|error| panic!("{path} is not drawn: {error}"));
     }
 
     /// Path and query of the page.
