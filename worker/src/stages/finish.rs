@@ -75,7 +75,7 @@ impl Tail for Verdict {
             // Ended already, by an earlier run.
             return Ok(Written::Done);
         }
-        tx.tell(EventLevel::Info, &format!("Completed: {rows} resources in {} files.", files.len())).await?;
+        tx.tell(EventLevel::Info, &format!("Completed. Resources: {rows}, files: {}.", files.len())).await?;
         tx.enqueue(&[NewStage::new(StageKind::Release)]).await?;
         tx.enqueue(&[NewStage::new(StageKind::CleanUp).after(self.retention)]).await?;
         tx.enqueue(&[NewStage::new(StageKind::Summarise)]).await?;

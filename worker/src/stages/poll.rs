@@ -201,9 +201,9 @@ impl TakenIn {
             _ => "",
         };
         if self.partial {
-            format!("The server goes on, and has {new} more files.")
+            format!("The server goes on. New files: {new}.")
         } else {
-            format!("The server has finished: {new} files{more}.")
+            format!("The server has finished. Files: {new}{more}.")
         }
     }
 }
