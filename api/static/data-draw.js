@@ -12,7 +12,7 @@ const draw = (() => {
   const picked = (name, value) => page.filters.some(([n, v]) => n === name && v === value);
   const anyPicked = (...names) => page.filters.some(([n]) => names.includes(n));
   const number = (n) => (typeof n === "number" ? n.toLocaleString("en-US", { maximumFractionDigits: 2 }) : n);
-  const short = (n) => Math.abs(n) >= 1e4 ? Intl.NumberFormat("en-US", { notation: "compact" }).format(n) : number(n);
+  const short = (n) => Math.abs(n) >= 1e5 ? Intl.NumberFormat("en-US", { notation: "compact" }).format(n) : number(n);
   const cut = (text, most) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
   const unique = (list) => [...new Set(list)];
   const name = (column, value) => (value === null ? page.words.not_given : (page.names[column] || {})[value] || value);
@@ -23,8 +23,20 @@ const draw = (() => {
     textStyle: { fontFamily: ink.font, color: ink.text },
     grid: { left: 8, right: 20, top: 16, bottom: 8, containLabel: true },
     tooltip: { renderMode: "richText", confine: true, backgroundColor: ink.raised, borderColor: ink.line, textStyle: { color: ink.text, fontSize: 13 }, axisPointer: { type: "shadow", shadowStyle: { color: ink.shadow } } },
-    legend: { top: 2, left: 8, right: 8, type: "scroll", itemWidth: 12, itemHeight: 12, icon: "roundRect", textStyle: { color: ink.muted }, pageIconColor: ink.muted, pageIconInactiveColor: ink.line, pageTextStyle: { color: ink.muted } },
+    legend: { top: 2, left: 8, right: 8, type: "scroll", tooltip: { show: true }, itemWidth: 12, itemHeight: 12, icon: "roundRect", textStyle: { color: ink.muted }, pageIconColor: ink.muted, pageIconInactiveColor: ink.line, pageTextStyle: { color: ink.muted } },
   });
+  // The legend in as many lines as its names need, and the picture below it; more than three lines are turned over like pages.
+  function keyed(names, more) {
+    const room = ink.width - 24;
+    const wide = (text) => 12 + 5 + 10 + [...text].reduce((sum, c) => sum + (c > "\u2e80" ? 12.5 : 7.2), 0);
+    let [lines, used] = [1, 0];
+    for (const one of names) {
+      if (used > 0 && used + wide(one) > room) { lines += 1; used = 0; }
+      used += wide(one);
+    }
+    const pages = lines > 3;
+    return { legend: { ...base().legend, type: pages ? "scroll" : "plain", itemGap: 10, ...more }, top: 14 + 22 * (pages ? 1 : lines) };
+  }
   const categories = (data, more) => ({ type: "category", data, axisTick: { show: false }, axisLine: { lineStyle: { color: ink.line } }, axisLabel: { color: ink.muted, hideOverlap: true }, ...more });
   const values = (more) => ({ type: "value", minInterval: 1, splitNumber: ink.narrow ? 3 : 5, axisLabel: { color: ink.muted, formatter: short }, splitLine: { lineStyle: { color: ink.line } }, ...more });
   const faded = (isPicked, any) => ({ opacity: any && !isPicked ? 0.35 : 1 });
@@ -52,12 +64,15 @@ const draw = (() => {
     const shown = chart === "resources" ? codes : codes.slice(0, 15);
     // Two or three stand side by side; more of them are pieces of one bar.
     const stacked = all.length > 3;
-    return { ...base(), grid: { ...base().grid, top: all.length > 1 ? 36 : 8, right: 52 }, legend: all.length > 1 ? base().legend : undefined,
+    const one = all.length === 1;
+    const key = keyed(all.map((job) => page.jobs[job]));
+    return { ...base(), grid: { ...base().grid, top: one ? 8 : key.top, right: one ? 52 : 20 }, legend: one ? undefined : key.legend,
       tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => tip(shown[at[0].dataIndex]) },
-      xAxis: values(),
-      yAxis: categories(shown.map((code) => label(code)), { inverse: true, axisLabel: { color: ink.text, interval: 0, formatter: (text) => cut(text, ink.narrow ? 18 : 30) } }),
+      // What stands beside each bar needs no axis.
+      xAxis: values(one ? { show: false, max: "dataMax" } : {}),
+      yAxis: categories(shown.map((code) => label(code)), { inverse: true, axisLabel: { color: ink.text, interval: 0, formatter: (text) => cut(text, ink.narrow ? 20 : 32) } }),
       series: all.map((job, n) => ({ type: "bar", name: page.jobs[job], stack: stacked ? "all" : undefined, color: colour(n), barMaxWidth: 18, barGap: "10%", cursor: "pointer",
-        label: { show: all.length === 1, position: "right", color: ink.muted, formatter: (at) => short(at.value) },
+        label: { show: one, position: "right", color: ink.muted, formatter: (at) => short(at.value) },
         itemStyle: { borderRadius: stacked ? 0 : [0, 3, 3, 0] }, data: shown.map((code) => datum(code, (find(job, code) || {})[measure] || 0)) })) };
   }
 
@@ -71,8 +86,8 @@ const draw = (() => {
     return all;
   }
 
-  // A round number that is not smaller.
-  const roundUp = (n) => { const step = 10 ** Math.floor(Math.log10(n)) / 2; return Math.ceil(n / step) * step; };
+  // A round step, so that three of them at most hold so many.
+  const stepOf = (n) => { for (let ten = 1; ; ten *= 10) for (const step of [ten, 2 * ten, 5 * ten]) if (n <= 3 * step) return step; };
 
   function people(kind) {
     const rows = rowsOf("people");
@@ -96,9 +111,12 @@ const draw = (() => {
       }) })));
     const tip = (at) => said(`${page.words.age} ${at[0].axisValueLabel}`, at.map((one) => [one.seriesName, Math.abs(one.value)]));
     const categoriesAxis = categories(bands.map(label));
-    const most = roundUp(Math.max(2, ...series.flatMap((one) => one.data.map((d) => Math.abs(d.value)))));
-    const axis = values({ axisLabel: { color: ink.muted, formatter: (n) => short(Math.abs(n)) }, ...(kind === "pyramid" && genders.length <= 2 && all.length === 1 ? { min: -most, max: most } : {}) });
-    return { ...base(), grid: { ...base().grid, top: 36 }, tooltip: { ...base().tooltip, trigger: "axis", formatter: tip },
+    const highest = Math.max(2, ...series.flatMap((one) => one.data.map((d) => Math.abs(d.value))));
+    const interval = stepOf(highest);
+    const most = Math.ceil(highest / interval) * interval;
+    const axis = values({ axisLabel: { color: ink.muted, formatter: (n) => short(Math.abs(n)) }, ...(kind === "pyramid" && genders.length <= 2 && all.length === 1 ? { min: -most, max: most, interval } : {}) });
+    const key = keyed(unique(series.map((one) => one.name)));
+    return { ...base(), legend: key.legend, grid: { ...base().grid, top: key.top }, tooltip: { ...base().tooltip, trigger: "axis", formatter: tip },
       xAxis: kind === "pyramid" ? axis : categoriesAxis, yAxis: kind === "pyramid" ? categoriesAxis : axis, series };
   }
 
@@ -140,7 +158,8 @@ const draw = (() => {
     const series = keys.map((key, n) => ({
       type: line ? "line" : "bar", name: all.length > 1 ? page.jobs[key] : name("class", key), color: colour(n), stack: kind === "lines" || (all.length > 1 && line) ? undefined : "all", areaStyle: kind === "areas" ? { opacity: 0.55 } : undefined, symbol: "circle", showSymbol: axis.length < 60, symbolSize: 5, lineStyle: { width: 2 }, cursor: "pointer", barMaxWidth: 46,
       data: axis.map((period) => ({ value: counts.get(JSON.stringify([key, period])) || 0, ...picks(all.length > 1 ? [["period", period]] : [["period", period], ["class", key]]), itemStyle: line ? undefined : faded(isPicked(key, period), any) })) }));
-    return { ...base(), ...zoom(axis.length), grid: { ...base().grid, top: 36, bottom: axis.length > 40 ? 34 : 8 },
+    const key = keyed(series.map((one) => one.name));
+    return { ...base(), ...zoom(axis.length), legend: key.legend, grid: { ...base().grid, top: key.top, bottom: axis.length > 40 ? 34 : 8 },
       tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => said(at[0].axisValueLabel, at.filter((one) => one.value > 0).map((one) => [one.seriesName, one.value])) },
       xAxis: categories(axis.map((period) => (period === null ? page.words.not_given : period))), yAxis: values(), series };
   }
@@ -158,9 +177,12 @@ const draw = (() => {
     const unit = mostUsedUnit(rows);
     const mine = rows.filter((row) => row.unit === unit);
     const all = jobs();
-    const series = all.flatMap((job) => unique(mine.filter((row) => row.job_id === job).map((row) => row.part)).map((part) => ({
+    const several = all.length > 1;
+    const series = all.flatMap((job, j) => unique(mine.filter((row) => row.job_id === job).map((row) => row.part)).map((part, p) => ({
+      // Several exports are told apart by colour, and their parts by the line.
+      colour: several ? j : p, line: several ? ["solid", "dashed", "dotted"][p % 3] : "solid",
       rows: mine.filter((row) => row.job_id === job && row.part === part),
-      name: [part, all.length > 1 ? page.jobs[job] : null].filter(Boolean).join(" · "),
+      name: [part, several ? page.jobs[job] : null].filter(Boolean).join(" · "),
     })));
     return { unit, mine, series };
   }
@@ -173,10 +195,11 @@ const draw = (() => {
     const bars = mine.filter((row, n) => mine.findIndex((other) => same(row, other)) === n).sort((a, b) => (a.from === null ? -Infinity : a.from) - (b.from === null ? -Infinity : b.from));
     const several = series.length > 1;
     const lines = kind === "lines" || series.length > 3;
-    return { ...base(), grid: { ...base().grid, top: several ? 36 : 24 }, legend: several ? base().legend : undefined,
+    const key = keyed(series.map((one) => one.name), lines ? { icon: undefined, itemWidth: 22 } : {});
+    return { ...base(), grid: { ...base().grid, top: several ? key.top : 24 }, legend: several ? key.legend : undefined,
       tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => said(`${range(bars[at[0].dataIndex])} ${unit || ""}`, at.map((one) => [several ? one.seriesName : page.words.records, one.value])) },
       xAxis: categories(bars.map(label)), yAxis: values(),
-      series: series.map((one, n) => ({ type: lines ? "line" : "bar", smooth: false, step: lines ? "middle" : false, name: one.name, color: colour(n), barCategoryGap: "6%", barGap: "0%", symbol: "none",
+      series: series.map((one) => ({ type: lines ? "line" : "bar", smooth: false, step: lines ? "middle" : false, name: one.name, color: colour(one.colour), lineStyle: { width: 2, type: one.line }, barCategoryGap: "6%", barGap: "0%", symbol: "none",
         data: bars.map((bar) => (one.rows.find((row) => same(row, bar)) || { records: 0 }).records) })) };
   }
 
@@ -185,16 +208,18 @@ const draw = (() => {
     const axis = everyPeriod(mine.map((row) => row.period));
     const at = (one, period) => one.rows.find((row) => row.period === period);
     const along = (one, of) => axis.map((period) => { const row = at(one, period); return row ? of(row) : null; });
-    const lineOf = (one, n, column) => ({ type: "line", color: colour(n), symbol: "circle", symbolSize: 5, showSymbol: axis.length < 60, connectNulls: true, lineStyle: { width: 2 }, data: along(one, (row) => row[column]) });
+    const lineOf = (one, n, column) => ({ type: "line", color: colour(n), symbol: "circle", symbolSize: 5, showSymbol: axis.length < 60, connectNulls: true, lineStyle: { width: 2, type: one.line }, data: along(one, (row) => row[column]) });
     const hidden = (n) => ({ type: "line", symbol: "none", lineStyle: { opacity: 0 }, stack: `half ${n}`, connectNulls: false, silent: true, tooltip: { show: false } });
     const half = (one, n) => [{ ...hidden(n), name: "-", data: along(one, (row) => row.quarter) },
-      { ...hidden(n), name: series.length > 1 ? "-" : page.words.middle_half, color: colour(n), areaStyle: { opacity: 0.22 }, data: along(one, (row) => row.three_quarters - row.quarter) }];
+      { ...hidden(n), name: series.length > 1 ? "-" : page.words.middle_half, color: colour(one.colour), areaStyle: { opacity: 0.22 }, data: along(one, (row) => row.three_quarters - row.quarter) }];
     const few = series.length <= 2 && kind === "quartiles";
-    const lines = series.flatMap((one, n) => [...(few ? half(one, n) : []), { ...lineOf(one, n, "median"), name: one.name || page.words.median },
+    const lines = series.flatMap((one, n) => [...(few ? half(one, n) : []), { ...lineOf(one, one.colour, "median"), name: one.name || page.words.median },
       ...(series.length === 1 && !few ? [{ ...lineOf(one, 1, "mean"), name: page.words.mean }] : [])]);
     const numbers = (one, row) => said(one.name, [[page.words.median, row.median], [page.words.quarter, row.quarter], [page.words.three_quarters, row.three_quarters], [page.words.mean, row.mean], [page.words.lowest, row.lowest], [page.words.highest, row.highest], [page.words.records, row.records]]).trim();
     const tip = (list) => { const period = list[0].axisValueLabel; return [period, ...series.map((one) => at(one, period) && numbers(one, at(one, period)))].filter(Boolean).join("\n"); };
-    return { ...base(), ...zoom(axis.length), grid: { ...base().grid, top: 36, bottom: axis.length > 40 ? 34 : 8 }, legend: { ...base().legend, data: lines.map((s) => s.name).filter((s) => s !== "-") },
+    const names = lines.map((s) => s.name).filter((s) => s !== "-");
+    const key = keyed(names, { data: names, ...(jobs().length > 1 ? { icon: undefined, itemWidth: 22 } : {}) });
+    return { ...base(), ...zoom(axis.length), grid: { ...base().grid, top: key.top, bottom: axis.length > 40 ? 34 : 8 }, legend: key.legend,
       tooltip: { ...base().tooltip, trigger: "axis", axisPointer: { type: "line", lineStyle: { color: ink.muted } }, formatter: tip },
       xAxis: categories(axis, { boundaryGap: false }), yAxis: values({ minInterval: 0, scale: true }), series: lines };
   }

@@ -45,6 +45,7 @@
       const name = place.dataset.chart;
       const select = document.querySelector(`select[data-chart="${name}"]`);
       if (select) { select.hidden = false; select.value = kindOf(select); }
+      ink.width = place.clientWidth;
       const option = draw(page, ink, name, select ? select.value : "");
       if (!option) {
         const empty = document.createElement("p");
@@ -111,6 +112,14 @@
   addEventListener("popstate", () => go(location.pathname + location.search, false));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", render);
   let width = innerWidth;
-  new ResizeObserver(() => { if (innerWidth !== width) { width = innerWidth; charts.forEach((chart) => chart.resize()); } }).observe(document.documentElement);
+  let drawn;
+  new ResizeObserver(() => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    charts.forEach((chart) => chart.resize());
+    // Legends have other lines now.
+    clearTimeout(drawn);
+    drawn = setTimeout(render, 200);
+  }).observe(document.documentElement);
   render();
 })();

@@ -24,7 +24,7 @@ CREATE TEMP TABLE history AS
 SELECT gen_random_uuid() AS id, n, ('00000000-0000-0000-0000-00000000000' || 1 + n % 3)::uuid AS source_id,
        (ARRAY['cardiology', 'diabetes-registry', 'oncology', 'pediatrics', 'emergency', 'research-2031', 'primary-care'])[1 + n * 31 % 7] AS group_id,
        clock_timestamp() - interval '1 hour' - (n - 1) * ({days} * interval '1 day') / {exports} AS created_at,
-       (20 + n * 7919 % 4000) * interval '1 second' AS took, 1 + n % 4 AS files, 400 + n * 104729 % 60000 AS lines,
+       (25 + n * 104729 % 60000 / 90 + n * 131 % 97) * interval '1 second' AS took, 1 + n % 4 AS files, 400 + n * 104729 % 60000 AS lines,
        CASE WHEN n * 37 % 50 >= 40 THEN n * 37 % 50 - 39 ELSE 0 END AS odd
   FROM generate_series(1, {exports}) n;
 

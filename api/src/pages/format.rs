@@ -41,10 +41,9 @@ pub fn bytes(n: i64) -> String {
 pub fn duration(language: Language, seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    let part = |key: &str, n: i64| fill(language.text(key), &[&number(n)]);
+    let part = |key: &str, n: i64| fill(language.text(key), &[&number(n)]).replace(' ', "\u{a0}");
     let two = |first: (&str, i64), second: (&str, i64)| {
-        let space = if language == Language::Chinese { "" } else { "\u{a0}" };
-        if second.1 == 0 { part(first.0, first.1) } else { format!("{}{space}{}", part(first.0, first.1), part(second.0, second.1)) }
+        if second.1 == 0 { part(first.0, first.1) } else { format!("{}\u{a0}{}", part(first.0, first.1), part(second.0, second.1)) }
     };
     if days > 0 {
         two(("unit.d", days), ("unit.h", hours))
@@ -52,6 +51,8 @@ pub fn duration(language: Language, seconds: i64) -> String {
         two(("unit.h", hours), ("unit.min", minutes))
     } else if minutes > 0 {
         two(("unit.min", minutes), ("unit.s", seconds % 60))
+    } else if seconds == 0 {
+        language.text("unit.none").to_owned()
     } else {
         part("unit.s", seconds)
     }
@@ -85,6 +86,22 @@ pub fn absolute(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+/// Of a server's address what people know it by.
+pub fn host(url: &str) -> String {
+    let parsed = url::Url::parse(url).ok();
+    let host = parsed.as_ref().and_then(|url| Some((url.host_str()?, url.port())));
+    match host {
+        Some((host, Some(port))) => format!("{host}:{port}"),
+        Some((host, None)) => host.to_owned(),
+        None => url.to_owned(),
+    }
+}
+
+/// Of a worker's name its machine and process: what follows is only there to be like no other.
+pub fn worker(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(known, _)| known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,11 +124,15 @@ mod tests {
 
     #[test]
     fn durations_have_two_units() {
-        for (n, english, chinese) in
-            [(5, "5 s", "5秒"), (125, "2 min 5 s", "2分5秒"), (3600, "1 h", "1小时"), (90_000, "1 d 1 h", "1天1小时")]
-        {
+        for (n, english, chinese) in [
+            (0, "<1 s", "<1 秒"),
+            (5, "5 s", "5 秒"),
+            (125, "2 min 5 s", "2 分 5 秒"),
+            (3600, "1 h", "1 小时"),
+            (90_000, "1 d 1 h", "1 天 1 小时"),
+        ] {
             assert_eq!(duration(Language::English, n).replace('\u{a0}', " "), english);
-            assert_eq!(duration(Language::Chinese, n).replace('\u{a0}', ""), chinese);
+            assert_eq!(duration(Language::Chinese, n).replace('\u{a0}', " "), chinese);
         }
     }
 

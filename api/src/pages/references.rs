@@ -11,6 +11,8 @@ use uuid::Uuid;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
     Text(String),
+    /// An element's name.
+    Key(String),
     /// A reference to what is in the export, and where that is shown.
     Link(String, String),
     /// A reference to what is not.
@@ -46,6 +48,31 @@ pub async fn pieces(pool: &PgPool, export: Uuid, text: &str) -> sqlx::Result<Vec
     }
     pieces.push(Piece::Text(text[done..].to_owned()));
     Ok(pieces)
+}
+
+/// With the elements' names set apart: in a pretty-printed text each begins a line.
+pub fn with_keys(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut all = Vec::new();
+    for piece in pieces {
+        let Piece::Text(text) = piece else {
+            all.push(piece);
+            continue;
+        };
+        let mut told = 0;
+        for (start, line) in text.split_inclusive('\n').scan(0, |at, line| Some((std::mem::replace(at, *at + line.len()), line))) {
+            let indent = line.len() - line.trim_start().len();
+            if let Some(length) = line[indent..].strip_prefix('"').and_then(|rest| rest.find("\":")).filter(|length| *length > 0) {
+                let (from, to) = (start + indent, start + indent + length + 2);
+                if !text[from + 1..to - 1].contains(['"', '\\', ' ']) {
+                    all.push(Piece::Text(text[told..from].to_owned()));
+                    all.push(Piece::Key(text[from..to].to_owned()));
+                    told = to;
+                }
+            }
+        }
+        all.push(Piece::Text(text[told..].to_owned()));
+    }
+    all
 }
 
 /// Where a resource is shown.
@@ -89,6 +116,26 @@ mod tests {
             assert_eq!(target(reference), None, "{reference}");
         }
         assert_eq!(address("j", "Patient", "a b/&"), "/data/j/resources/Patient/a%20b%2F%26");
+    }
+
+    #[test]
+    fn names_of_elements_are_set_apart_and_nothing_is_lost() {
+        let text = "{\n    \"id\": \"7\",\n    \"given\": [\n        \"An: \\\"x\\\": y\",\n        \"B\"\n    ]\n}";
+        let pieces = with_keys(vec![
+            Piece::Text(text.to_owned()),
+            Piece::Link("Patient/7".to_owned(), String::new()),
+            Piece::Text("\",\n".to_owned()),
+        ]);
+        let keys: Vec<&str> =
+            pieces.iter().filter_map(|piece| if let Piece::Key(key) = piece { Some(key.as_str()) } else { None }).collect();
+        assert_eq!(keys, ["\"id\"", "\"given\""]);
+        let all: String = pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) | Piece::Key(text) | Piece::Link(text, _) | Piece::Missing(text) => text.as_str(),
+            })
+            .collect();
+        assert_eq!(all, format!("{text}Patient/7\",\n"));
     }
 
     #[test]

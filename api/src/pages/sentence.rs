@@ -59,15 +59,23 @@ fn said(frame: &Frame, row: &Row) -> (String, Vec<String>) {
     (key, values)
 }
 
-/// Who it was; of who has a name, a link to all that they did.
+/// Who it was, in words.
+pub fn who(frame: &Frame, row: &Row) -> String {
+    match row.actor_kind.parse() {
+        Ok(ActorKind::Token) => fill(frame.t("actor.token"), &[&row.actor]),
+        Ok(ActorKind::User) | Err(_) => row.actor.clone(),
+        Ok(kind) => frame.word("actor", kind).to_owned(),
+    }
+}
+
+/// The same as HTML; of who has a name, a link to all that they did.
 fn actor(frame: &Frame, row: &Row) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("actor", &row.actor).finish();
-    let link = |text: String| format!("<a class=\"who\" href=\"/audit?{}\">{text}</a>", escaped(&query));
+    let who = escaped(&who(frame, row));
     match row.actor_kind.parse() {
-        Ok(ActorKind::User) => link(escaped(&row.actor)),
-        Ok(ActorKind::Token) => link(fill(frame.t("actor.token"), &[&escaped(&row.actor)])),
-        Ok(kind) => format!("<span class=\"who\">{}</span>", frame.word("actor", kind)),
-        Err(_) => escaped(&row.actor),
+        Ok(ActorKind::User | ActorKind::Token) => format!("<a class=\"who\" href=\"/audit?{}\">{who}</a>", escaped(&query)),
+        Ok(_) => format!("<span class=\"who\">{who}</span>"),
+        Err(_) => who,
     }
 }
 
@@ -87,9 +95,9 @@ fn export(id: &str) -> String {
     format!("<a href=\"/exports/{0}\" title=\"{0}\"><code>{1}</code></a>", escaped(id), escaped(&short(id)))
 }
 
-/// Enough of an id to tell it from others on the page.
+/// Enough of an id to tell it from others on the page: its end, for those of the same hour begin alike.
 fn short(id: &str) -> String {
-    id.chars().take(8).collect()
+    id.rsplit_once('-').map_or_else(|| id.to_owned(), |(_, end)| format!("…{end}"))
 }
 
 fn escaped(text: &str) -> String {
@@ -130,7 +138,7 @@ mod tests {
 
     #[test]
     fn entries_are_sentences_in_both_languages() {
-        let export = Some(("export", "0a1b2c3d-0000-4000-8000-000000000000"));
+        let export = Some(("export", "0a1b2c3d-0000-4000-8000-00000000beef"));
         let detail = json!({"from": "viewer", "to": "admin", "role": "operator", "days": 90, "needs": "operator", "sessions_ended": 2});
         for (act, object, english, chinese) in [
             ("logged_in", Some(("user", "ann")), "ann logged in", "ann 登录"),
@@ -146,7 +154,7 @@ mod tests {
                 "session_revoked",
                 Some(("user", "ben")),
                 "ann logged ben out everywhere (2 browsers)",
-                "ann 使 ben 退出所有位置（2 个浏览器）",
+                "ann 将 ben 从所有设备登出（2 个浏览器）",
             ),
             (
                 "token_added",
@@ -154,7 +162,7 @@ mod tests {
                 "ann made the token nightly (Operator, good for 90 days)",
                 "ann 创建了令牌 nightly（操作员，有效期 90 天）",
             ),
-            ("export_retried", export, "ann retried the export 0a1b2c3d", "ann 重试了导出 0a1b2c3d"),
+            ("export_retried", export, "ann retried the export …00000000beef", "ann 重试了导出 …00000000beef"),
             (
                 "refused",
                 Some(("page", "POST /x")),

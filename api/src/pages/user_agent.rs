@@ -67,10 +67,10 @@ mod tests {
                 "Chrome on iPhone",
             ),
             ("curl/8.9.1", "curl"),
-            ("<b>me</b>", "A browser that is not known"),
+            ("<b>me</b>", "Unknown browser"),
         ] {
             assert_eq!(plain(&frame, Some(agent)), expected);
         }
-        assert_eq!(plain(&frame, None), "A browser that is not known");
+        assert_eq!(plain(&frame, None), "Unknown browser");
     }
 }

@@ -24,6 +24,9 @@ struct Arguments {
     /// Only pages whose name begins so
     #[arg(long, default_value = "")]
     only: String,
+    /// Only what README shows, each as large as a window
+    #[arg(long)]
+    readme: bool,
     /// This process is the worker of another that makes pictures
     #[arg(long, env = WORKER, hide = true)]
     worker: bool,
@@ -52,11 +55,18 @@ async fn main() -> anyhow::Result<ExitCode> {
     let wanted = |places: Vec<Place>| places.into_iter().filter(|place| place.name.starts_with(&arguments.only)).collect::<Vec<_>>();
 
     camera.browser.sign_in(&pages, "admin").await;
-    for place in wanted(places::empty()) {
-        camera.takes(&place).await;
+    if !arguments.readme {
+        for place in wanted(places::empty()) {
+            camera.takes(&place).await;
+        }
     }
     history::add(&app.pool, 120, 21).await;
     let mix = Mix::make(&app, 4).await;
+    if arguments.readme {
+        camera.takes_for_readme(&mix).await;
+        app.sandbox.release();
+        return Ok(ExitCode::SUCCESS);
+    }
     let filled = wanted(places::filled(&app.pool, &mix).await);
     let (outside, inside): (Vec<_>, Vec<_>) = filled.iter().partition(|place| place.outside);
     for place in inside {
@@ -65,6 +75,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     camera.browser.sign_out().await;
     for place in outside {
         camera.takes(place).await;
+    }
+    if arguments.only.is_empty() {
+        camera.plays(&app, &pages).await;
     }
     weigh(&pages, &session, &filled).await;
     app.sandbox.release();
@@ -94,6 +107,95 @@ impl Camera {
             self.browser.screenshot(&self.folder.join(format!("{}.{look}.png", place.name))).await;
         }
         println!("{}", place.name);
+    }
+
+    /// The page as it is now, which no address gives again: light, dark and narrow.
+    async fn takes_now(&self, name: &str) {
+        for (look, theme, width, height) in [("light", "light", 1280, 900), ("dark", "dark", 1280, 900), ("narrow", "light", 390, 844)] {
+            self.browser.script(&format!("document.documentElement.dataset.theme = '{theme}'")).await;
+            self.browser.size(width, height).await;
+            self.browser.screenshot(&self.folder.join(format!("{name}.{look}.png"))).await;
+        }
+        self.browser.size(1280, 900).await;
+        println!("{name}");
+    }
+
+    /// What is only seen after something was done.
+    async fn plays(&self, app: &App, pages: &Pages) {
+        let browser = &self.browser;
+        browser.theme(Theme::Light).await;
+        browser.language(Language::English).await;
+        browser.size(1280, 900).await;
+        browser.go("/login").await;
+        browser.fill("#name", "olga").await;
+        browser.fill("#password", "three words only").await;
+        browser.click_on("Log in").await;
+        browser.until_says("[role=alert]", "wrong").await;
+        self.takes_now("done-login-wrong").await;
+
+        browser.sign_in(pages, "admin").await;
+        browser.go("/exports").await;
+        browser.click("details.more > summary").await;
+        self.takes_now("done-filters").await;
+        browser.go("/exports").await;
+        browser.click("[popovertarget=help]").await;
+        self.takes_now("done-help").await;
+        browser.go("/exports").await;
+        browser.script("document.querySelectorAll('#rows input[name=export]').forEach((box, n) => { if (n < 3) box.click(); })").await;
+        self.takes_now("done-selected").await;
+
+        browser.go("/tokens").await;
+        browser.fill("#name", "nightly").await;
+        browser.click_on("Make the token").await;
+        browser.until_says("main", "nightly").await;
+        self.takes_now("done-token").await;
+        browser.click_on("Revoke the token nightly").await;
+        self.takes_now("done-revoke").await;
+
+        browser.go("/new").await;
+        browser.script("const all = document.querySelector('#source'); all.value = [...all.options].find((one) => one.text.includes('sandbox')).value").await;
+        browser.click_on("Use it").await;
+        browser.until_says("main", "The server answers and all is well").await;
+        for group in ["FallonHealth", "TuftsHealthPlan"] {
+            browser.click(&format!("input[name=group][value={group}]")).await;
+        }
+        browser.click("input[name=type][value=Patient]").await;
+        self.takes_now("done-new-pick").await;
+        browser.click_on("Go on to the summary").await;
+        browser.until_says("main", "FallonHealth").await;
+        self.takes_now("done-new-summary").await;
+        app.sandbox.fault("kick-off:too-recently*always");
+        browser.click_on("Submit 2 exports").await;
+        browser.until_says("h1", "2 exports submitted").await;
+        self.takes_now("done-new-sent").await;
+        browser.click("#live td a").await;
+        browser.until_says(".standing", "asked to wait").await;
+        self.takes_now("done-cool-down").await;
+        app.sandbox.clear_faults();
+
+        // What the history made up cannot be retried.
+        browser.go(&format!("/exports/act?act=retry&all=1&state=failed&source={}", app.sandbox.base_url())).await;
+        browser.click("form.confirm button.primary").await;
+        browser.until_says("main", "retried").await;
+        self.takes_now("done-retry").await;
+    }
+
+    /// The list, the data and an export, each as large as a window.
+    async fn takes_for_readme(&self, mix: &Mix) {
+        self.browser.language(Language::English).await;
+        let data = format!("/data?etl_job_id={}", mix.completed[0]);
+        let export = format!("/exports/{}", mix.running);
+        for (name, path, theme) in [
+            ("exports", "/exports", Theme::Light),
+            ("export", export.as_str(), Theme::Light),
+            ("data", data.as_str(), Theme::Light),
+            ("data-dark", data.as_str(), Theme::Dark),
+        ] {
+            self.browser.theme(theme).await;
+            self.browser.go(path).await;
+            self.browser.window(&self.folder.join(format!("{name}.png")), 1280, 860, 1.5).await;
+            println!("{name}");
+        }
     }
 }
 

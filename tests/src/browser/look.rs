@@ -94,6 +94,23 @@ impl Browser {
         found.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
+    /// What a window of this size shows, as a PNG with so many dots for each pixel.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub async fn window(&self, file: &Path, width: u32, height: u32, dots: f64) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": dots, "mobile": false });
+        self.developer("Emulation.setDeviceMetricsOverride", metrics).await;
+        self.settled().await;
+        self.write(file).await;
+    }
+
+    async fn write(&self, file: &Path) {
+        let taken = self.developer("Page.captureScreenshot", json!({ "format": "png" })).await;
+        let png = STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
+        std::fs::write(file, png).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+
     /// The whole page as a PNG, in a window that is as high as the page.
     ///
     /// # Panics
@@ -103,9 +120,7 @@ impl Browser {
         let [width, height, page] = [0, 1, 2].map(|n| window[n].as_u64().and_then(|n| u32::try_from(n).ok()).expect("pixels"));
         self.size(width, page.clamp(height, HIGHEST)).await;
         self.settled().await;
-        let taken = self.developer("Page.captureScreenshot", json!({ "format": "png" })).await;
+        self.write(file).await;
         self.size(width, height).await;
-        let png = STANDARD.decode(taken["data"].as_str().expect("a picture")).expect("base64");
-        std::fs::write(file, png).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 }

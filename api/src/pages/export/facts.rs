@@ -10,7 +10,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{Seen, shown_url};
-use crate::pages::frame::Frame;
+use crate::pages::{frame::Frame, sentence};
 
 /// A parameter of the kick-off.
 pub struct Parameter {
@@ -65,7 +65,10 @@ impl Facts {
             status_url: export.status_url.as_deref().map(|url| if whole { shown_url(url) } else { host(url) }),
             transaction_time: export.transaction_time.clone(),
             expires_at: export.expires_at,
-            submitted_by: acts.iter().find(|row| row.act == "export_submitted").map(|row| row.actor.clone()),
+            submitted_by: acts
+                .iter()
+                .find(|row| row.act == "export_submitted" && matches!(row.actor_kind.as_str(), "user" | "token"))
+                .map(|row| sentence::who(frame, row)),
             created_at: export.created_at,
             started_at: export.started_at,
             finished_at: export.finished_at,

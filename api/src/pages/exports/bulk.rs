@@ -19,14 +19,15 @@ use uuid::Uuid;
 
 use super::{
     query::{Asked, Field},
-    view::{host, said},
+    view::said,
 };
 use crate::{
     ApiState,
     access::Caller,
     acts::{self, Chosen, Matching},
     pages::{
-        form, format,
+        form,
+        format::{self, host},
         frame::Frame,
         notice::Notice,
         page::{Answer, page},

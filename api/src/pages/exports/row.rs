@@ -2,8 +2,7 @@
 
 use bulkhead_shared::db::exports::Entry;
 
-use super::view::host;
-use crate::pages::frame::Frame;
+use crate::pages::{format::host, frame::Frame};
 
 /// Types that are named; of more, only how many.
 const NAMED: usize = 2;

@@ -163,7 +163,7 @@ pub fn said(frame: &Frame, asked: &Asked, field: Field) -> String {
     match field {
         Field::Text => asked.text.clone(),
         Field::State => asked.state_words().into_iter().map(|word| frame.word("state", word)).collect::<Vec<_>>().join(" · "),
-        Field::Source => host(&asked.source),
+        Field::Source => format::host(&asked.source),
         Field::Group => asked.group.clone(),
         Field::Type => asked.resource_type.clone(),
         Field::Reason => asked.reason.map(|reason| frame.word("reason", reason)).unwrap_or_default().to_owned(),
@@ -181,15 +181,4 @@ pub fn said(frame: &Frame, asked: &Asked, field: Field) -> String {
 pub fn ended(frame: &Frame, text: &str) -> String {
     let (digits, unit) = text.split_at(text.len().saturating_sub(1));
     frame.count(if unit == "d" { "filter.ended.d" } else { "filter.ended.h" }, digits.parse::<i64>().unwrap_or_default())
-}
-
-/// Of a URL, without what makes it long.
-pub fn host(url: &str) -> String {
-    let parsed = url::Url::parse(url).ok();
-    let host = parsed.as_ref().and_then(|url| Some((url.host_str()?, url.port())));
-    match host {
-        Some((host, Some(port))) => format!("{host}:{port}"),
-        Some((host, None)) => host.to_owned(),
-        None => url.to_owned(),
-    }
 }
