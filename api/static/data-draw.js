@@ -3,6 +3,7 @@
 
 const draw = (() => {
   let page, ink;
+  const ruler = document.createElement("canvas").getContext("2d");
 
   const rowsOf = (name) => {
     const { columns, rows } = page.charts[name];
@@ -28,7 +29,8 @@ const draw = (() => {
   // The legend in as many lines as its names need, and the picture below it; more than three lines are turned over like pages.
   function keyed(names, more) {
     const room = ink.width - 24;
-    const wide = (text) => 12 + 5 + 10 + [...text].reduce((sum, c) => sum + (c > "\u2e80" ? 12.5 : 7.2), 0);
+    ruler.font = `12px ${ink.font}`;
+    const wide = (text) => 12 + 6 + 10 + ruler.measureText(text).width;
     let [lines, used] = [1, 0];
     for (const one of names) {
       if (used > 0 && used + wide(one) > room) { lines += 1; used = 0; }

@@ -184,16 +184,17 @@ impl Camera {
     async fn takes_for_readme(&self, mix: &Mix) {
         self.browser.language(Language::English).await;
         let data = format!("/data?etl_job_id={}", mix.completed[0]);
-        let export = format!("/exports/{}", mix.running);
-        for (name, path, theme) in [
-            ("exports", "/exports", Theme::Light),
-            ("export", export.as_str(), Theme::Light),
-            ("data", data.as_str(), Theme::Light),
-            ("data-dark", data.as_str(), Theme::Dark),
+        let export = format!("/exports/{}", mix.incomplete);
+        for (name, path, theme, height) in [
+            ("exports", "/exports", Theme::Light, 860),
+            ("export", export.as_str(), Theme::Light, 1000),
+            ("data", data.as_str(), Theme::Light, 1110),
+            ("data-dark", data.as_str(), Theme::Dark, 1110),
         ] {
             self.browser.theme(theme).await;
+            self.browser.fine(1280, height, 1.5).await;
             self.browser.go(path).await;
-            self.browser.window(&self.folder.join(format!("{name}.png")), 1280, 860, 1.5).await;
+            self.browser.window(&self.folder.join(format!("{name}.png"))).await;
             println!("{name}");
         }
     }

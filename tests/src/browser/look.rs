@@ -94,13 +94,17 @@ impl Browser {
         found.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    /// What a window of this size shows, as a PNG with so many dots for each pixel.
+    /// Of the next page, with so many dots for each pixel.
+    pub async fn fine(&self, width: u32, height: u32, dots: f64) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": dots, "mobile": false });
+        self.developer("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// What the window shows as a PNG.
     ///
     /// # Panics
     /// If it cannot be written.
-    pub async fn window(&self, file: &Path, width: u32, height: u32, dots: f64) {
-        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": dots, "mobile": false });
-        self.developer("Emulation.setDeviceMetricsOverride", metrics).await;
+    pub async fn window(&self, file: &Path) {
         self.settled().await;
         self.write(file).await;
     }
