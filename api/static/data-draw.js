@@ -28,7 +28,7 @@ const draw = (() => {
   });
   // The legend in as many lines as its names need, and the picture below it; more than three lines are turned over like pages.
   function keyed(names, more) {
-    const room = ink.width - 24;
+    const room = ink.width - 16 + 10;
     ruler.font = `12px ${ink.font}`;
     const wide = (text) => 12 + 6 + 10 + ruler.measureText(text).width;
     let [lines, used] = [1, 0];
