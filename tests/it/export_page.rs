@@ -136,6 +136,32 @@ async fn a_worker_that_died_and_the_attempt_after_it_are_one_story() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_phase_that_paused_counts_its_files_once_also_those_whose_stages_are_purged() {
+    let app = start().await;
+    let job = app.export_of(GROUP, &["Patient", "Condition"]).await;
+    app.until(job, "completed").await;
+    let files: i64 = sqlx::query_scalar("SELECT count(*) FROM bulkhead.stages WHERE export_id = $1 AND kind = 'download'")
+        .bind(job)
+        .fetch_one(&app.pool)
+        .await
+        .expect("SQL");
+    sqlx::query(
+        "INSERT INTO bulkhead.export_phases (export_id, kind, began_at, ended_at, stages, runs, snoozes, busy)
+         SELECT id, 'download', created_at - interval '9 min', created_at, 30, 30, 0,
+                tstzmultirange(tstzrange(created_at - interval '9 min', created_at - interval '8 min'),
+                               tstzrange(created_at - interval '2 min', created_at - interval '1 min'))
+           FROM bulkhead.exports WHERE id = $1",
+    )
+    .bind(job)
+    .execute(&app.pool)
+    .await
+    .expect("SQL");
+    let seen = text(&page_of(&pages(&app).await, job).await.html);
+    let wanted = format!("{} files", 30 + files);
+    assert!(seen.contains(&wanted) && !seen.contains("attempts failed"), "{wanted}: {seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn neither_the_page_nor_the_manifest_opens_a_file_of_the_server() {
     let sandbox = SandboxConfig { switches: "files=signed".to_owned(), ..setup().sandbox };
     let app = App::start(Setup { sandbox, ..setup() }).await;

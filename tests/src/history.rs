@@ -28,9 +28,10 @@ SELECT gen_random_uuid() AS id, n, ('00000000-0000-0000-0000-00000000000' || 1 +
        CASE WHEN n * 37 % 50 >= 40 THEN n * 37 % 50 - 39 ELSE 0 END AS odd
   FROM generate_series(1, {exports}) n;
 
-INSERT INTO bulkhead.exports (id, source_id, level, group_id, resource_types, same_as, state, manifest_pages, manifest_complete,
+INSERT INTO bulkhead.exports (id, source_id, level, group_id, resource_types, same_as, status_url, state, manifest_pages, manifest_complete,
                               created_at, started_at, finished_at, failed_from, failure_stage, failure_reason, failure_detail, failure_remedy)
-SELECT h.id, source_id, 'group', group_id, CASE WHEN n % 3 = 0 THEN '{Patient,Condition,Observation}'::text[] ELSE '{}' END, '',
+SELECT h.id, source_id, 'group', group_id, CASE WHEN n % 3 = 0 THEN '{Patient,Condition,Observation}'::text[] ELSE '{}' END, (source_id || group_id)::bytea,
+       CASE WHEN w.failed_from IS DISTINCT FROM 'authenticating' AND w.failed_from IS DISTINCT FROM 'kicking_off' THEN 'https://fhir.lakeside.example/jobs/' || h.id END,
        CASE WHEN odd = 0 THEN 'completed' WHEN w.reason IS NULL THEN 'cancelled' ELSE 'failed' END, 1, true,
        created_at, created_at + interval '1 second', created_at + took, w.failed_from, w.stage, w.reason, w.detail, w.remedy
   FROM history h LEFT JOIN (VALUES

@@ -28,13 +28,12 @@ pub async fn phases(db: impl PgExecutor<'_>, export_id: Uuid, cell: PgInterval) 
                         UNION ALL
                         SELECT kind, began_at, ended_at, stages, live, runs, snoozes, busy FROM bulkhead.phases_of_stages($1, $2)),
                 whole AS (SELECT kind, min(began_at) AS began_at, CASE WHEN sum(live) = 0 THEN max(ended_at) END AS ended_at,
-                                 sum(stages)::bigint AS stages, sum(runs)::bigint AS runs, sum(snoozes)::bigint AS snoozes,
-                                 range_agg(span) AS busy
-                            FROM one LEFT JOIN LATERAL unnest(busy) AS span ON true
-                           GROUP BY kind)
+                                 sum(stages)::bigint AS stages, sum(runs)::bigint AS runs, sum(snoozes)::bigint AS snoozes
+                            FROM one GROUP BY kind)
            SELECT kind AS "kind!", began_at AS "began_at!", ended_at, stages AS "stages!", runs AS "runs!", snoozes AS "snoozes!",
                   array(SELECT lower(span) FROM unnest(busy) AS span) AS "busy_from!", array(SELECT upper(span) FROM unnest(busy) AS span) AS "busy_to!"
-             FROM whole ORDER BY began_at"#,
+             FROM whole LEFT JOIN LATERAL (SELECT range_agg(span) AS busy FROM one, unnest(one.busy) AS span WHERE one.kind = whole.kind) spans ON true
+            ORDER BY began_at"#,
         export_id,
         cell
     )
