@@ -162,6 +162,21 @@ async fn a_phase_that_paused_counts_its_files_once_also_those_whose_stages_are_p
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_cancelled_export_no_file_is_said_to_be_on_its_way() {
+    let app = start().await;
+    let base = pages(&app).await;
+    app.sandbox.fault("file:hold=half@Condition");
+    let job = app.export_of(GROUP, &["Condition"]).await;
+    app.sandbox.wait_until(|stats| stats.held == 1).await;
+    let chip = |page: &Seen, chip: &str| page.html.contains(&format!("<span class=\"chip {chip}\">"));
+    assert!(chip(&page_of(&base, job).await, "running"));
+    let cancelled = post(&base, &format!("/exports/{job}/cancel"), &[]).await;
+    app.sandbox.release();
+    let seen = text(&cancelled.html);
+    assert!(seen.contains("Not downloaded") && !chip(&cancelled, "running") && !cancelled.html.contains("<progress"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn neither_the_page_nor_the_manifest_opens_a_file_of_the_server() {
     let sandbox = SandboxConfig { switches: "files=signed".to_owned(), ..setup().sandbox };
     let app = App::start(Setup { sandbox, ..setup() }).await;

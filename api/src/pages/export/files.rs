@@ -121,7 +121,7 @@ impl Files {
                 .into_iter()
                 .map(|one| {
                     let stage = by_file.remove(&one.id);
-                    File::of(frame, one, stage)
+                    File::of(frame, one, stage, seen.export.state.has_ended())
                 })
                 .collect(),
         }
@@ -129,16 +129,20 @@ impl Files {
 }
 
 impl File {
-    fn of(frame: &Frame, listed: Listed, stage: Option<OfFile>) -> Self {
+    /// Of an export that has ended, for nothing more is done there.
+    fn of(frame: &Frame, listed: Listed, stage: Option<OfFile>, has_ended: bool) -> Self {
         let is_running = stage.as_ref().is_some_and(|stage| stage.state == "running");
         let (chip, key) = match listed.state.as_str() {
             "failed" => ("failed", "file.state.failed"),
+            "pending" if has_ended => ("cancelled", "export.file.not_downloaded"),
             "pending" if is_running => ("running", "export.file.running"),
             "pending" => ("waiting", "file.state.pending"),
+            _ if listed.loaded < listed.parts && has_ended => ("cancelled", "export.file.not_loaded"),
             _ if listed.loaded < listed.parts => ("running", "export.file.loading"),
             _ => ("downloaded", "export.file.loaded"),
         };
         let progress = match listed.state.as_str() {
+            _ if has_ended => None,
             "pending" => listed.expected_count.filter(|all| *all > 0 && listed.lines > 0).map(|all| (listed.lines.min(all), all)),
             "downloaded" if listed.loaded < listed.parts => Some((listed.loaded, listed.parts)),
             _ => None,

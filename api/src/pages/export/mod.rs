@@ -28,6 +28,7 @@ use bulkhead_shared::{
         export::{Export, ExportState, Level, Purpose},
         failure::Reason,
         source::Source,
+        stage::StageKind,
     },
 };
 use chrono::{DateTime, Utc};
@@ -107,6 +108,7 @@ impl Page {
         let mut said = Vec::new();
         match row.kind.as_str() {
             "poll" if row.runs > 0 => said.push(frame.count("export.how.asked", row.runs)),
+            _ if row.stages == 0 => {}
             "download" => said.push(frame.count("export.n.files", row.stages)),
             "search" => said.push(frame.count("export.n.searches", row.stages)),
             "load" => said.push(frame.count("export.n.parts", row.stages)),
@@ -199,11 +201,12 @@ pub async fn read(
     let source = sources::get(&state.pool, source_id).await?;
     let mut tx = state.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let export = exports::get(&mut *tx, id).await?.ok_or_else(|| no_such_job(id))?;
+    let cool_down = cool_downs::current(&mut *tx, source_id, &export.ask.operation()).await?;
     let seen = Seen {
         counts: pages::counts(&mut *tx, id).await?,
         sums: file_parts::sums(&mut *tx, id).await?,
-        at_work: if export.state.has_ended() { Vec::new() } else { stages::at_work(&mut *tx, id, AT_WORK).await? },
-        cool_down: cool_downs::current(&mut *tx, source_id, &export.ask.operation()).await?,
+        at_work: if export.state.has_ended() { Vec::new() } else { at_work(&mut tx, id, cool_down.as_ref()).await? },
+        cool_down,
         any_worker: workers::any_alive(&mut *tx).await?,
         early: exports::early_findings(&mut *tx, id).await?,
         export,
@@ -230,6 +233,16 @@ pub async fn read(
         notice,
         frame,
     })
+}
+
+/// What is at work and comes next. A kick-off looks at a cool-down now and then; it asks the server when that is over.
+async fn at_work(db: &mut sqlx::PgConnection, id: Uuid, cool_down: Option<&cool_downs::CoolDown>) -> sqlx::Result<Vec<AtWork>> {
+    let mut at_work = stages::at_work(db, id, AT_WORK).await?;
+    if let Some(cool_down) = cool_down {
+        let kick_offs = at_work.iter_mut().filter(|stage| stage.kind == StageKind::KickOff.as_str());
+        kick_offs.filter_map(|stage| stage.waits_until.as_mut()).for_each(|until| *until = cool_down.until);
+    }
+    Ok(at_work)
 }
 
 async fn neighbours(db: &mut sqlx::PgConnection, seen: &Seen) -> sqlx::Result<(Option<exports::Neighbour>, Option<exports::Neighbour>)> {
