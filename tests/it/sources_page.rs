@@ -28,7 +28,7 @@ async fn a_source_tells_what_is_known_and_never_a_secret_is_checked_and_set() {
     let source: Uuid = sqlx::query_scalar("SELECT id FROM bulkhead.sources").fetch_one(&app.pool).await.expect("a source");
     let path = format!("/sources/{source}");
     let list = get(&base, "/sources").await;
-    assert!(list.html.contains(&path) && list.html.contains("SMART Backend Services") && list.html.contains(">Good<"), "{}", list.html);
+    assert!(list.html.contains(&path) && list.html.contains("SMART Backend Services") && list.html.contains(">Valid<"), "{}", list.html);
 
     let checked = post(&base, &format!("{path}/check"), &[]).await;
     assert!(checked.path == path && checked.html.contains("The check is under way"), "{}", checked.html);
