@@ -1,7 +1,10 @@
 //! Settings. Each is a command-line argument and an environment variable with the same meaning
 //! everywhere; clap reads both, so this is the one door to the environment.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 
@@ -160,8 +163,8 @@ impl BlobSettings {
     }
 }
 
-/// The key that seals secrets in the database.
-#[derive(Debug, Clone, Args)]
+/// The key that seals secrets in the database; and, while it replaces another or is replaced, that other.
+#[derive(Debug, Clone, Default, Args)]
 pub struct SecretSettings {
     /// 32 bytes in base64
     #[arg(long, env = "BULKHEAD_SECRET_KEY", hide_env_values = true)]
@@ -169,16 +172,31 @@ pub struct SecretSettings {
     /// A file of mode 0600 with the key in it
     #[arg(long, env = "BULKHEAD_SECRET_KEY_FILE")]
     pub secret_key_file: Option<PathBuf>,
+    /// Another key, which opens what it sealed and seals nothing: while keys are changed (see `bulkhead-api reseal`)
+    #[arg(long, env = "BULKHEAD_SECRET_KEY_OTHER", hide_env_values = true)]
+    pub secret_key_other: Option<String>,
+    /// A file of mode 0600 with that other key in it
+    #[arg(long, env = "BULKHEAD_SECRET_KEY_OTHER_FILE")]
+    pub secret_key_other_file: Option<PathBuf>,
 }
 
 impl SecretSettings {
     /// The cipher.
     pub fn cipher(&self) -> Result<Cipher, SecretError> {
-        match (&self.secret_key, &self.secret_key_file) {
-            (Some(key), _) if !key.is_empty() => Cipher::from_base64(key),
-            (_, Some(path)) => Cipher::from_file(path),
-            _ => Err(SecretError::Missing),
-        }
+        let ours = key(self.secret_key.as_deref(), self.secret_key_file.as_deref())?.ok_or(SecretError::Missing)?;
+        Ok(match key(self.secret_key_other.as_deref(), self.secret_key_other_file.as_deref())? {
+            Some(other) => ours.with_other(other),
+            None => ours,
+        })
+    }
+}
+
+/// Of the text, else of the file. Compose and Kubernetes give an empty variable for one that is not set.
+fn key(text: Option<&str>, file: Option<&Path>) -> Result<Option<Cipher>, SecretError> {
+    match (text, file) {
+        (Some(key), _) if !key.is_empty() => Cipher::from_base64(key).map(Some),
+        (_, Some(path)) if !path.as_os_str().is_empty() => Cipher::from_file(path).map(Some),
+        _ => Ok(None),
     }
 }
 

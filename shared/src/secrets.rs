@@ -1,7 +1,7 @@
 //! Secrets at rest: AES-256-GCM, the key from the environment or a file of mode 0600. The row and the column
 //! a ciphertext belongs to are bound to it, so that it cannot be moved to another row.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use aes_gcm::{
     Aes256Gcm, KeyInit as _, Nonce,
@@ -19,6 +19,8 @@ const NONCE: usize = 12;
 pub struct Cipher {
     cipher: Aes256Gcm,
     key_id: String,
+    /// Opens what it sealed, and seals nothing: while one key replaces another.
+    other: Option<Box<Cipher>>,
 }
 
 /// A sealed secret and the id of the key that sealed it.
@@ -39,7 +41,10 @@ pub enum SecretError {
     Readable(String),
     #[error("cannot read the secret key file {0}: {1}")]
     File(String, std::io::Error),
-    #[error("a stored secret was sealed with key {stored}, this process has key {ours}; start it with the key it was sealed with")]
+    #[error(
+        "a stored secret was sealed with key {stored}, this process has key {ours}; start it with the key it was sealed with, or with that \
+             key in BULKHEAD_SECRET_KEY_OTHER"
+    )]
     OtherKey { stored: String, ours: String },
     #[error("a stored secret cannot be opened: it was changed or moved; submit the credentials again")]
     Broken,
@@ -59,6 +64,7 @@ impl Cipher {
         Ok(Self {
             cipher: Aes256Gcm::new(&key.into()),
             key_id: format!("{:08x}", u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])),
+            other: None,
         })
     }
 
@@ -74,7 +80,13 @@ impl Cipher {
         Self::from_base64(&text)
     }
 
-    /// Names the key.
+    /// Opens what another key sealed, too.
+    #[must_use]
+    pub fn with_other(self, other: Self) -> Self {
+        Self { other: Some(Box::new(other)), ..self }
+    }
+
+    /// Names the key that seals.
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.key_id
@@ -95,11 +107,38 @@ impl Cipher {
     /// Opens a secret that was sealed for this row and column.
     pub fn open(&self, sealed: &Sealed, place: &str) -> Result<Vec<u8>, SecretError> {
         if sealed.key_id != self.key_id {
+            if let Some(other) = self.other.as_ref().filter(|other| other.key_id == sealed.key_id) {
+                return other.open(sealed, place);
+            }
             return Err(SecretError::OtherKey { stored: sealed.key_id.clone(), ours: self.key_id.clone() });
         }
         let (nonce, bytes) = sealed.bytes.split_at_checked(NONCE).ok_or(SecretError::Broken)?;
         let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| SecretError::Broken)?;
         self.cipher.decrypt(&Nonce::from(nonce), Payload { msg: bytes, aad: place.as_bytes() }).map_err(|_| SecretError::Broken)
+    }
+}
+
+/// What became of the secrets that another key had sealed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    pub done: u64,
+    /// Why some could not be opened, each reason once.
+    pub closed: BTreeSet<String>,
+}
+
+impl Resealed {
+    /// The secret, sealed with our key, and counted. `None`: it cannot be opened.
+    pub(crate) fn count(&mut self, cipher: &Cipher, old: &Sealed, place: &str) -> Option<Sealed> {
+        match cipher.open(old, place) {
+            Ok(secret) => {
+                self.done += 1;
+                Some(cipher.seal(&secret, place))
+            }
+            Err(why) => {
+                self.closed.insert(why.to_string());
+                None
+            }
+        }
     }
 }
 
@@ -119,6 +158,16 @@ mod tests {
         assert!(matches!(ours.open(&sealed, "sources.secret:2"), Err(SecretError::Broken)));
         assert!(matches!(cipher(2).open(&sealed, "sources.secret:1"), Err(SecretError::OtherKey { .. })));
         assert_ne!(ours.seal(b"secret", "x").bytes, ours.seal(b"secret", "x").bytes);
+    }
+
+    #[test]
+    fn what_another_key_sealed_opens_while_that_key_is_named() {
+        let (old, both) = (cipher(1), cipher(2).with_other(cipher(1)));
+        let sealed = old.seal(b"secret", "sources.secret:1");
+        assert_eq!(both.open(&sealed, "sources.secret:1").unwrap(), b"secret");
+        assert!(matches!(both.open(&sealed, "sources.secret:2"), Err(SecretError::Broken)));
+        assert_eq!(both.seal(b"secret", "x").key_id, cipher(2).key_id());
+        assert!(matches!(both.open(&cipher(3).seal(b"secret", "x"), "x"), Err(SecretError::OtherKey { .. })));
     }
 
     #[test]

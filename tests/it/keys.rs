@@ -23,7 +23,7 @@ async fn start() -> App {
 fn settings(app: &App, algorithm: Algorithm) -> KeySettings {
     KeySettings {
         database_url: Some(app.database.url.clone()),
-        secrets: SecretSettings { secret_key: Some(secret_key()), secret_key_file: None },
+        secrets: SecretSettings { secret_key: Some(secret_key()), ..SecretSettings::default() },
         log: LogSettings { log_level: "info".to_owned(), log_json: false },
         algorithm,
         out: None,

@@ -17,6 +17,7 @@ mod fault_walk;
 mod hostile_lines;
 mod hostile_servers;
 mod http_table;
+mod key_rotation;
 mod keys;
 mod kick_offs;
 mod loading;

@@ -14,6 +14,7 @@ pub mod pages;
 pub mod places;
 pub mod proxy;
 pub mod rows;
+pub mod settings_table;
 pub mod tls_proxy;
 pub mod weight;
 pub mod worker;

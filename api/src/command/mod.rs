@@ -2,6 +2,7 @@
 //! stdin, never from an argument; a token is printed once.
 
 mod program;
+pub mod reseal;
 pub mod tokens;
 pub mod users;
 

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     ask_password,
+    reseal::{self, ResealSettings},
     tokens::{self, TokenSettings},
     users::{self, UserSettings},
 };
@@ -41,6 +42,8 @@ enum Command {
     },
     /// Make a key pair of our own and print what to register (ES384); list or retire those there are
     Keys(Box<KeySettings>),
+    /// Seal everything in the database with the present secret key, after the key was replaced
+    Reseal(Box<ResealSettings>),
     /// Add, list and change users
     Users(Box<UserSettings>),
     /// Make, list and revoke tokens for programs
@@ -68,6 +71,7 @@ pub async fn program() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Command::Keys(settings) => &settings.log,
+        Command::Reseal(settings) => &settings.place.log,
         Command::Users(settings) => &settings.place.log,
         Command::Tokens(settings) => &settings.place.log,
     };
@@ -80,6 +84,7 @@ pub async fn program() -> ExitCode {
         Command::Migrate { database, .. } => db::migrate(&database.database_url).await.map_err(Into::into),
         Command::Openapi => Ok(()),
         Command::Keys(settings) => keys::run(&settings, &mut std::io::stdout(), &mut std::io::stderr()).await,
+        Command::Reseal(settings) => reseal::run(&settings, &mut std::io::stdout()).await,
         Command::Users(settings) => users::run(&settings, ask_password, &mut std::io::stdout(), &mut std::io::stderr()).await,
         Command::Tokens(settings) => tokens::run(&settings, &mut std::io::stdout(), &mut std::io::stderr()).await,
     };

@@ -1,11 +1,11 @@
 //! Table `signing_keys`: our own keys, whose public halves servers fetch.
 
 use serde_json::Value;
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool};
 
 use crate::{
     domain::private_key::PrivateKey,
-    secrets::{Cipher, Sealed, SecretError},
+    secrets::{Cipher, Resealed, Sealed, SecretError},
 };
 
 /// The row and column a private key is bound to.
@@ -65,6 +65,29 @@ pub async fn get(db: impl PgExecutor<'_>, cipher: &Cipher, kid: &str) -> sqlx::R
         Ok(secret) => serde_json::from_slice(&secret).map(Ok).map_err(|e| sqlx::Error::Decode(e.into())),
         Err(error) => Ok(Err(error.into())),
     }
+}
+
+/// The keys that another key sealed are sealed with ours; retired ones too.
+pub async fn reseal(db: &PgPool, cipher: &Cipher) -> sqlx::Result<Resealed> {
+    let rows = sqlx::query!("SELECT kid, private_key, secret_key_id FROM bulkhead.signing_keys WHERE secret_key_id <> $1", cipher.key_id())
+        .fetch_all(db)
+        .await?;
+    let mut done = Resealed::default();
+    for row in rows {
+        let old = Sealed { bytes: row.private_key, key_id: row.secret_key_id };
+        if let Some(new) = done.count(cipher, &old, &place(&row.kid)) {
+            sqlx::query!(
+                "UPDATE bulkhead.signing_keys SET private_key = $2, secret_key_id = $3 WHERE kid = $1 AND private_key = $4",
+                row.kid,
+                new.bytes,
+                new.key_id,
+                old.bytes
+            )
+            .execute(db)
+            .await?;
+        }
+    }
+    Ok(done)
 }
 
 /// A key in a list.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::interval;
 use crate::{
     domain::source::{Auth, Dialect, Discovered, Source},
-    secrets::{Cipher, Sealed, SecretError},
+    secrets::{Cipher, Resealed, Sealed, SecretError},
 };
 
 pub use overview::{Exported, Overview, exports, last_check, overview, set};
@@ -254,6 +254,32 @@ pub async fn secret(db: &PgPool, cipher: &Cipher, id: Uuid) -> sqlx::Result<Resu
         return Ok(Ok(None));
     };
     Ok(cipher.open(&Sealed { bytes, key_id }, &place(id)).map(Some))
+}
+
+/// The secrets that another key sealed are sealed with ours.
+pub async fn reseal(db: &PgPool, cipher: &Cipher) -> sqlx::Result<Resealed> {
+    let rows = sqlx::query!(
+        r#"SELECT id, secret AS "secret!", secret_key_id AS "key_id!" FROM bulkhead.sources WHERE secret_key_id <> $1"#,
+        cipher.key_id()
+    )
+    .fetch_all(db)
+    .await?;
+    let mut done = Resealed::default();
+    for row in rows {
+        let old = Sealed { bytes: row.secret, key_id: row.key_id };
+        if let Some(new) = done.count(cipher, &old, &place(row.id)) {
+            sqlx::query!(
+                "UPDATE bulkhead.sources SET secret = $2, secret_key_id = $3 WHERE id = $1 AND secret = $4",
+                row.id,
+                new.bytes,
+                new.key_id,
+                old.bytes
+            )
+            .execute(db)
+            .await?;
+        }
+    }
+    Ok(done)
 }
 
 /// A source's base URL, in the caller's transaction.
