@@ -33,6 +33,7 @@ pub use announcer::Announcer;
 pub use changes::Changes;
 pub use hosts::Hosts;
 pub use openapi::document as openapi;
+pub use problem::Kind as ProblemKind;
 pub use routes::{doors, pages_router, router};
 pub use serve::{CONNECTIONS, serve};
 pub use settings::ApiSettings;

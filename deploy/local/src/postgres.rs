@@ -148,6 +148,11 @@ impl Postgres {
         Some(format!("{psql} -h {host} -p {PORT} -U {ROLE} {DATABASE}"))
     }
 
+    /// One of Postgres' own programs, of the version that runs: `pg_dump` for example.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.binaries.program(name)
+    }
+
     /// `None` while stopped.
     pub fn pid(&self) -> Option<i32> {
         self.postmaster.as_ref().and_then(Postmaster::pid).map(|pid| pid.as_raw_nonzero().get())
