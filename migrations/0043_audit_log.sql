@@ -1,4 +1,4 @@
--- Who did and saw what. Append only. Nothing of a patient is in it but the type and the id of a resource that was looked at.
+-- Who did and saw what. Append only. Nothing of a patient is in it but the types and ids of resources that were looked at, and whose they are.
 CREATE TABLE bulkhead.audit_log (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at          timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -126,6 +126,16 @@ impl From<sqlx::Error> for Problem {
                 cause: Some(error.into()),
             };
         }
+        if db::took_too_long(&error) {
+            return Self {
+                kind: Kind::Unavailable,
+                detail: "It took too long and was ended. Ask for less, by a narrower filter; or again in a moment.".to_owned(),
+                cause: Some(error.into()),
+            };
+        }
+        if db::has_nul(&error) {
+            return Self::invalid("A text in the request holds a NUL character, which nothing that is kept can have; leave it out.");
+        }
         // A value too long for an index: ours to allow, the client's to shorten.
         if error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("54000") {
             return Self::invalid("fhir_server_url and client_id (or status_url) are too long to be kept; use shorter ones.");

@@ -13,6 +13,7 @@ use bulkhead_shared::{
     domain::audit::{Act, ObjectKind},
 };
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
@@ -27,10 +28,16 @@ pub async fn export(state: &ApiState, id: Uuid) -> Result<Summarised, Problem> {
     found.into_iter().next().ok_or_else(|| crate::routes::no_such_job(id))
 }
 
-/// A page of a list. The log keeps the type, how many were shown, and whose, if one patient's were asked for; not the text that was searched for.
+/// Each text that is searched for holds a connection and a core: the API has other work too.
+static SEARCHING: Semaphore = Semaphore::const_new(2);
+
+/// A page of a list. The log keeps the type, which were shown, and whose, if one patient's were asked for; not the text that was searched for.
 pub async fn list(state: &ApiState, caller: &Caller, export: Uuid, wanted: &Wanted<'_>, limit: i64) -> Result<Page, Problem> {
+    let turn = if wanted.text.is_some() { Some(SEARCHING.acquire().await) } else { None };
     let page = resources::page(&state.pool, export, wanted, limit).await?;
-    let mut detail = json!({"export": export, "listed": page.resources.len()});
+    drop(turn);
+    let ids: Vec<&str> = page.resources.iter().map(|listed| listed.id.as_str()).collect();
+    let mut detail = json!({"export": export, "ids": ids});
     if let Some(patient) = wanted.patient {
         detail["patient"] = patient.into();
     }
@@ -40,11 +47,14 @@ pub async fn list(state: &ApiState, caller: &Caller, export: Uuid, wanted: &Want
 
 /// One resource as people read it.
 pub async fn one(state: &ApiState, caller: &Caller, export: Uuid, resource_type: &str, id: &str) -> Result<String, Problem> {
-    let found = resources::pretty(&state.pool, export, resource_type, id).await?;
-    let text =
-        found.ok_or_else(|| Problem::new(Kind::NotFound, "The export has no such resource; look for it in the list of its type."))?;
-    seen(state, caller, &format!("{resource_type}/{id}"), json!({"export": export})).await?;
-    Ok(text)
+    let found = resources::one(&state.pool, export, resource_type, id).await?;
+    let one = found.ok_or_else(|| Problem::new(Kind::NotFound, "The export has no such resource; look for it in the list of its type."))?;
+    let mut detail = json!({"export": export});
+    if let Some(patient) = one.patient_id {
+        detail["patient"] = patient.into();
+    }
+    seen(state, caller, &format!("{resource_type}/{id}"), detail).await?;
+    Ok(one.text)
 }
 
 /// Writes down that somebody saw resources. If that fails nothing is shown.

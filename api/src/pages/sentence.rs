@@ -44,9 +44,9 @@ fn said(frame: &Frame, row: &Row) -> (String, Vec<String>) {
         }
         Some(Act::Refused) => values.push(role("needs")),
         Some(Act::ResourceSeen) => {
-            if let Some(listed) = row.detail["listed"].as_i64() {
+            if let Some(ids) = row.detail["ids"].as_array() {
                 key.push_str(".list");
-                values.push(frame.number(listed));
+                values.push(frame.number(i64::try_from(ids.len()).unwrap_or(i64::MAX)));
             }
             values.push(export(detail("export")));
         }

@@ -23,7 +23,7 @@ use crate::domain::{
     words,
 };
 
-pub use browse::{Count, Entry, MOST_COUNTED, Overview, Shown, Turn, browse, count_exactly, moment, overview, took_too_long};
+pub use browse::{Count, Entry, MOST_COUNTED, Overview, Shown, Turn, browse, count_exactly, moment, overview};
 pub use checks::{Check, complete_check, get_check, insert_check};
 pub use failures::{FailureClass, failure_bars, failure_classes, failure_sources};
 pub use filter::{Filter, Is, Meant, Period, Place, ids_beginning, meant};

@@ -25,7 +25,7 @@ pub mod workers;
 use std::time::Duration;
 
 use sqlx::{
-    PgPool,
+    PgConnection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions, types::PgInterval},
 };
@@ -115,12 +115,35 @@ pub async fn check_version(pool: &PgPool) -> Result<(), DatabaseError> {
     let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM bulkhead._sqlx_migrations WHERE success")
         .fetch_one(pool)
         .await
-        .or_else(|e| match e.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() {
+        .or_else(|e| match code(&e).as_deref() {
             // No such table, no such schema: nothing was migrated yet.
             Some("42P01" | "3F000") => Ok(0),
             _ => Err(e),
         })?;
     if found < needed { Err(DatabaseError::Version { found, needed }) } else { Ok(()) }
+}
+
+/// No statement of this transaction takes longer from here on.
+pub(crate) async fn at_most(db: &mut PgConnection, longest: Duration) -> sqlx::Result<()> {
+    let millis = longest.as_millis().to_string();
+    sqlx::query!("SELECT set_config('statement_timeout', $1, true)", millis).fetch_one(db).await?;
+    Ok(())
+}
+
+/// The statement's own limit ended it.
+#[must_use]
+pub fn took_too_long(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some("57014")
+}
+
+/// A text of the statement holds a NUL, which no text in Postgres can.
+#[must_use]
+pub fn has_nul(error: &sqlx::Error) -> bool {
+    code(error).as_deref() == Some("22021")
+}
+
+fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code)
 }
 
 /// A duration as Postgres takes it.

@@ -7,12 +7,17 @@ use sqlx::{AssertSqlSafe, FromRow, PgExecutor, PgPool};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::{at_most, took_too_long};
 use crate::domain::resource::table_of;
 
-/// Rows that are read whole for a text before the clock is asked again.
+/// Rows that are read whole for a text in one statement, at most,
 const ROWS_FOR_A_TEXT: i64 = 2_000;
+/// and how many bytes of them, as they are stored.
+const BYTES_FOR_A_TEXT: i64 = 4 << 20;
 /// A page that is not full by then says how far it came.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// No statement takes longer, whoever waits for it: one that is ended looks through fewer rows.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// What a resource is about, in a few words: the first of the places where FHIR has them.
 const ABOUT: &str = "left(coalesce(resource #>> '{code,text}', resource #>> '{code,coding,0,display}', resource #>> '{name,0,text}',
@@ -89,52 +94,75 @@ impl Search<'_> {
         let owner = if self.table == "patients" { "id" } else { "patient_id COLLATE \"C\"" };
         let sql = format!(
             "WITH theirs AS MATERIALIZED (
-                 SELECT r.id {rows} AND r.{owner} = $4 AND ($5::text IS NULL OR strpos(lower(r.resource::text), lower($5)) > 0))
-             SELECT r.id, patient_id, last_updated, {ABOUT} AS about {rows} AND r.id IN (SELECT t.id FROM theirs t ORDER BY t.id LIMIT $6)
+                 SELECT r.id {rows} AND r.{owner} = $4 AND ($5::text IS NULL OR {has_text}))
+             SELECT r.id, patient_id, last_updated, {ABOUT} AS about {rows} AND r.id IN (SELECT t.id FROM theirs t ORDER BY t.id LIMIT $7)
               ORDER BY r.id",
-            rows = self.rows()
+            rows = self.rows(),
+            has_text = has_text("$5", "$6")
         );
         let query = sqlx::query_as(AssertSqlSafe(sql)).bind(self.export_id).bind(self.wanted.resource_type);
-        let query = query.bind(self.wanted.after.unwrap_or_default()).bind(patient).bind(self.wanted.text).bind(self.limit);
-        Ok(self.last_if_not_full(query.fetch_all(self.pool).await?))
+        let query = query.bind(self.wanted.after.unwrap_or_default()).bind(patient).bind(self.wanted.text);
+        let query = query.bind(self.wanted.text.map(as_in_json)).bind(self.limit);
+        let mut tx = self.pool.begin_with("BEGIN READ ONLY").await?;
+        at_most(&mut tx, LONGEST).await?;
+        let found = query.fetch_all(&mut *tx).await?;
+        tx.rollback().await?;
+        Ok(self.last_if_not_full(found))
     }
 
     /// Looks through some rows at a time.
     async fn for_text(&self, text: &str) -> sqlx::Result<Page> {
-        let border = format!("SELECT r.id {} ORDER BY r.id OFFSET $4 LIMIT 1", self.rows());
-        let found = format!(
-            "SELECT id, patient_id, last_updated, {ABOUT} AS about {} AND ($4::text IS NULL OR r.id <= $4)
-                AND strpos(lower(r.resource::text), lower($5)) > 0 ORDER BY r.id LIMIT $6",
-            self.rows()
-        );
         let began = Instant::now();
+        let mut rows = ROWS_FOR_A_TEXT;
         let mut page = Page { resources: Vec::new(), next: self.wanted.after.map(str::to_owned) };
         loop {
             let after = page.next.clone().unwrap_or_default();
-            let last: Option<String> = sqlx::query_scalar(AssertSqlSafe(border.clone()))
-                .bind(self.export_id)
-                .bind(self.wanted.resource_type)
-                .bind(&after)
-                .bind(ROWS_FOR_A_TEXT - 1)
-                .fetch_optional(self.pool)
-                .await?;
             let room = self.limit - i64::try_from(page.resources.len()).unwrap_or(self.limit);
-            let more: Vec<Listed> = sqlx::query_as(AssertSqlSafe(found.clone()))
-                .bind(self.export_id)
-                .bind(self.wanted.resource_type)
-                .bind(&after)
-                .bind(&last)
-                .bind(text)
-                .bind(room)
-                .fetch_all(self.pool)
-                .await?;
+            let (batch, more) = match self.look_through(text, &after, rows, room).await {
+                // A single resource is never more than a text of 16 MiB.
+                Err(error) if took_too_long(&error) && rows > 1 => {
+                    rows = (rows / 8).max(1);
+                    continue;
+                }
+                done => done?,
+            };
             let is_full = i64::try_from(more.len()).unwrap_or(room) == room;
-            page.next = if is_full { more.last().map(|listed| listed.id.clone()) } else { last };
+            page.next = if is_full { more.last().map(|listed| listed.id.clone()) } else { batch.last.filter(|_| !batch.ends) };
             page.resources.extend(more);
             if is_full || page.next.is_none() || began.elapsed() > PATIENCE {
                 return Ok(page);
             }
         }
+    }
+
+    /// Among the next rows, those that have the text: at most `room` of them.
+    async fn look_through(&self, text: &str, after: &str, rows: i64, room: i64) -> sqlx::Result<(Batch, Vec<Listed>)> {
+        let border = format!(
+            "SELECT max(id) FILTER (WHERE fits) AS last, coalesce(bool_and(fits), true) AND count(*) < $4 AS ends
+               FROM (SELECT r.id, row_number() OVER w = 1 OR sum(pg_column_size(r.resource)) OVER w <= $5 AS fits {}
+                     WINDOW w AS (ORDER BY r.id ROWS UNBOUNDED PRECEDING) ORDER BY r.id LIMIT $4) b",
+            self.rows()
+        );
+        let found = format!(
+            "SELECT id, patient_id, last_updated, {ABOUT} AS about {} AND r.id <= $4 AND {} ORDER BY r.id LIMIT $7",
+            self.rows(),
+            has_text("$5", "$6")
+        );
+        let mut tx = self.pool.begin_with("BEGIN READ ONLY").await?;
+        at_most(&mut tx, LONGEST).await?;
+        let batch: Batch = sqlx::query_as(AssertSqlSafe(border))
+            .bind(self.export_id)
+            .bind(self.wanted.resource_type)
+            .bind(after)
+            .bind(rows)
+            .bind(BYTES_FOR_A_TEXT)
+            .fetch_one(&mut *tx)
+            .await?;
+        let query = sqlx::query_as(AssertSqlSafe(found)).bind(self.export_id).bind(self.wanted.resource_type);
+        let query = query.bind(after).bind(batch.last.as_deref().unwrap_or_default()).bind(text).bind(as_in_json(text)).bind(room);
+        let more = query.fetch_all(&mut *tx).await?;
+        tx.rollback().await?;
+        Ok((batch, more))
     }
 
     /// A full page may be followed by another.
@@ -145,11 +173,44 @@ impl Search<'_> {
     }
 }
 
-/// One resource as it is stored, written for people: its text may hold what no program of ours parses.
-pub async fn pretty(db: impl PgExecutor<'_>, export_id: Uuid, resource_type: &str, id: &str) -> sqlx::Result<Option<String>> {
+/// Where looking for a text has come to.
+#[derive(Debug, FromRow)]
+struct Batch {
+    last: Option<String>,
+    /// There is nothing after it.
+    ends: bool,
+}
+
+/// The text stands there, as it is or as JSON writes it: with its quotes and backslashes escaped.
+fn has_text(plain: &str, escaped: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM (SELECT lower(r.resource::text) AS t OFFSET 0) l
+                  WHERE strpos(l.t, lower({plain})) > 0 OR ({escaped} <> {plain} AND strpos(l.t, lower({escaped})) > 0))"
+    )
+}
+
+fn as_in_json(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// One resource.
+#[derive(Debug, FromRow)]
+pub struct One {
+    /// As it is stored, written for people: it may hold what no program of ours parses.
+    pub text: String,
+    /// Whom it is about.
+    pub patient_id: Option<String>,
+}
+
+/// One resource.
+pub async fn one(db: impl PgExecutor<'_>, export_id: Uuid, resource_type: &str, id: &str) -> sqlx::Result<Option<One>> {
     let table = table_of(resource_type);
-    let sql = format!("SELECT jsonb_pretty(resource) FROM fhir.{table} WHERE etl_job_id = $1 AND {} AND id = $3", of_type(table));
-    sqlx::query_scalar(AssertSqlSafe(sql)).bind(export_id).bind(resource_type).bind(id).fetch_optional(db).await
+    let sql = format!(
+        "SELECT jsonb_pretty(resource) AS text, patient_id FROM fhir.{table} WHERE etl_job_id = $1 AND {} AND id = $3",
+        of_type(table)
+    );
+    sqlx::query_as(AssertSqlSafe(sql)).bind(export_id).bind(resource_type).bind(id).fetch_optional(db).await
 }
 
 /// Those of some ids that are in the export.

@@ -1,5 +1,7 @@
 //! Looking at resources one by one.
 
+use std::time::{Duration, Instant};
+
 use bulkhead_tests::{App, app::client};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -69,15 +71,92 @@ async fn a_list_has_every_resource_once_and_a_search_exactly_those_that_match() 
     let (status, problem) = app.request(Method::GET, &format!("{path}?patient={patient}"), None, &[]).await;
     assert!(status == 400 && problem["detail"].as_str().is_some_and(|detail| detail.contains("POST")), "in no address: {problem}");
 
-    for text in ["DISORDER", "100%_\\ of it"] {
-        let found = all(&app, &path, Some(json!({ "text": text, "limit": 3 })), "").await;
-        let matches = format!("strpos(lower(resource::text), lower('{text}')) > 0");
-        assert_eq!(ids(&found), expected(&app, job, &matches).await, "{text}");
+    let noted = &ids(&everything)[1];
+    let note = r#"{"note": [{"text": "He said \"100%_\\ of it\" hurts"}]}"#;
+    app.sql(&format!("UPDATE conditions SET resource = resource || '{note}' WHERE etl_job_id = '{job}' AND id = '{noted}'")).await;
+    let with_text = |text: &'static str| all(&app, &path, Some(json!({ "text": text, "limit": 3 })), "");
+    assert_eq!(ids(&with_text("DISORDER").await), expected(&app, job, "resource::text ILIKE '%disorder%'").await);
+    for text in [r#"said "100%"#, r"%_\ OF", r#"of it" h"#, r#"\"100"#, "\"note\": ["] {
+        assert_eq!(ids(&with_text(text).await), [noted.as_str()], "{text}");
     }
+    assert!(with_text("100%_ of").await.is_empty(), "no wildcards");
     for (body, says) in [(json!({"text": "x"}), "2 to 200"), (json!({"texts": "xx"}), "nothing else")] {
         let (status, problem) = app.request(Method::POST, &path, Some(&body), &[]).await;
         assert_eq!(status, 400);
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(says)), "{problem}");
+    }
+}
+
+/// Backends that look for a text at this moment.
+async fn searching(app: &App) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE '%strpos%' AND pid <> pg_backend_pid()")
+        .fetch_one(&app.pool)
+        .await
+        .expect("activity")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn searches_for_a_text_leave_room_for_everybody_else_and_end_with_who_asked() {
+    let (app, job) = loaded().await;
+    app.sql(&format!(
+        "INSERT INTO conditions (etl_job_id, id, part_id, resource)
+         SELECT '{job}', 'large-' || n, (SELECT max(part_id) FROM conditions), jsonb_build_object('resourceType', 'Condition', 'id', 'large-' || n, 'note', t)
+           FROM generate_series(1, 600) n, (SELECT string_agg(md5(random()::text), '') AS t FROM generate_series(1, 6000)) x"
+    ))
+    .await;
+    let address = format!("{}/api/bulk-data/jobs/{job}/resources/Condition", app.api);
+    let body = json!({"text": "nobody has this"});
+    let asks: Vec<_> = (0..24).map(|_| tokio::spawn(client().post(&address).json(&body).send())).collect();
+    let (mut most, began) = (0, Instant::now());
+    while began.elapsed() < Duration::from_secs(2) {
+        most = most.max(searching(&app).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!((1..=2).contains(&most), "{most} search at once");
+    asks.iter().for_each(tokio::task::JoinHandle::abort);
+    assert_eq!(app.status(job).await["status"], "completed");
+    while searching(&app).await > 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "searches go on for nobody");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_cannot_go_on_is_ended_in_words() {
+    let (app, job) = loaded().await;
+    let mut held = app.pool.begin().await.expect("a transaction");
+    sqlx::query("LOCK TABLE conditions IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.expect("a lock");
+    let path = format!("/api/bulk-data/jobs/{job}/resources/Condition");
+    let search = json!({"text": "disorder"});
+    let asking = app.request(Method::POST, &path, Some(&search), &[]);
+    // Nobody may be silent in a transaction for long.
+    let holding = async {
+        loop {
+            sqlx::query("SELECT 1").execute(&mut *held).await.expect("the lock is held");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let (status, problem) = tokio::select! { answer = asking => answer, () = holding => unreachable!("it ends never") };
+    assert!(status == 503 && problem["detail"].as_str().is_some_and(|detail| detail.contains("took too long")), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_no_database_can_hold_is_refused_in_words() {
+    let (app, job) = loaded().await;
+    let resources = format!("/api/bulk-data/jobs/{job}/resources");
+    app.until_sql("SELECT EXISTS (SELECT FROM bulkhead.summaries WHERE export_id = $1)", job).await;
+    let body = json!({"patient": "a\0b"});
+    for (method, path, body) in [
+        (Method::POST, format!("{resources}/Condition"), Some(&body)),
+        (Method::GET, format!("{resources}/Condition?after=%00"), None),
+        (Method::GET, format!("{resources}/Con%00dition"), None),
+        (Method::GET, format!("{resources}/Condition/a%00b"), None),
+        (Method::GET, format!("/api/bulk-data/data?etl_job_id={job}&resource_type=%00"), None),
+        (Method::GET, format!("/api/bulk-data/data?etl_job_id={job}&condition=%00"), None),
+        (Method::GET, "/api/bulk-data/jobs?group=%00".to_owned(), None),
+    ] {
+        let (status, problem) = app.request(method, &path, body, &[]).await;
+        assert!(status == 400 && problem["detail"].as_str().is_some_and(|detail| detail.contains("NUL")), "{path}: {problem}");
     }
 }
 
@@ -86,8 +165,11 @@ async fn each_look_is_written_to_the_audit_log_without_what_was_searched_for_and
     let (app, job) = loaded().await;
     let path = format!("/api/bulk-data/jobs/{job}/resources/Condition");
     let id = expected(&app, job, "true").await[0].clone();
+    let sql = "SELECT patient_id FROM conditions WHERE etl_job_id = $1 AND id = $2";
+    let patient: String = sqlx::query_scalar(sql).bind(job).bind(&id).fetch_one(&app.pool).await.expect("a patient");
     assert_eq!(app.request(Method::POST, &path, Some(&json!({"text": "secret words"})), &[]).await.0, 200);
     assert_eq!(app.request(Method::POST, &path, Some(&json!({"patient": "somebody"})), &[]).await.0, 200);
+    assert_eq!(app.request(Method::GET, &format!("{path}?limit=1"), None, &[]).await.0, 200);
     assert_eq!(app.request(Method::GET, &format!("{path}/{id}"), None, &[]).await.0, 200);
     assert_eq!(app.request(Method::GET, &format!("{path}/nothing"), None, &[]).await.0, 404);
     let seen: Vec<(String, Value)> =
@@ -99,9 +181,10 @@ async fn each_look_is_written_to_the_audit_log_without_what_was_searched_for_and
     assert_eq!(
         seen,
         [
-            ("Condition".to_owned(), json!({"export": export, "listed": 0})),
-            ("Condition".to_owned(), json!({"export": export, "listed": 0, "patient": "somebody"})),
-            (format!("Condition/{id}"), json!({"export": export})),
+            ("Condition".to_owned(), json!({"export": export, "ids": []})),
+            ("Condition".to_owned(), json!({"export": export, "ids": [], "patient": "somebody"})),
+            ("Condition".to_owned(), json!({"export": export, "ids": [id]})),
+            (format!("Condition/{id}"), json!({"export": export, "patient": patient})),
         ]
     );
     app.sql("ALTER TABLE bulkhead.audit_log RENAME TO away").await;

@@ -92,7 +92,7 @@ async fn shown(state: &ApiState, frame: &Frame, asked: &Asked) -> sqlx::Result<O
     };
     match shown {
         Ok(shown) => Ok(Some(shown)),
-        Err(error) if exports::took_too_long(&error) => Ok(None),
+        Err(error) if bulkhead_shared::db::took_too_long(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -7,7 +7,10 @@ use sqlx::{FromRow, PgConnection, PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
 use super::filter::{Filter, Place};
-use crate::domain::export::ExportState;
+use crate::{
+    db::{at_most, took_too_long},
+    domain::export::ExportState,
+};
 
 /// Nobody waits longer for a page of the list.
 const LONGEST: Duration = Duration::from_secs(8);
@@ -120,18 +123,6 @@ pub async fn browse(pool: &PgPool, filter: &Filter, turn: Turn, limit: i64) -> s
     };
     tx.rollback().await?;
     Ok(Shown { entries, newer, older, all, counts })
-}
-
-async fn at_most(db: &mut PgConnection, longest: Duration) -> sqlx::Result<()> {
-    let millis = longest.as_millis().to_string();
-    sqlx::query!("SELECT set_config('statement_timeout', $1, true)", millis).fetch_one(db).await?;
-    Ok(())
-}
-
-/// The statement's own limit ended it.
-#[must_use]
-pub fn took_too_long(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("57014")
 }
 
 fn page(filter: &Filter, turn: Turn, limit: i64) -> QueryBuilder<Postgres> {
