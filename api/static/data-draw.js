@@ -12,7 +12,9 @@ const draw = (() => {
   const jobs = () => Object.keys(page.jobs).filter((job) => page.charts.totals.rows.some((row) => row[0] === job));
   const picked = (name, value) => page.filters.some(([n, v]) => n === name && v === value);
   const anyPicked = (...names) => page.filters.some(([n]) => names.includes(n));
-  const number = (n) => (typeof n === "number" ? n.toLocaleString("en-US", { maximumFractionDigits: 2 }) : n);
+  // Counts as they are; of other numbers the digits that count, as in the tables.
+  const digits = (size) => size >= 1000 ? { maximumFractionDigits: 0 } : size >= 100 ? { maximumFractionDigits: 1 } : size >= 1 ? { maximumFractionDigits: 2 } : { maximumSignificantDigits: 4 };
+  const number = (n) => (typeof n === "number" ? n.toLocaleString("en-US", Number.isInteger(n) ? {} : digits(Math.abs(n))) : n);
   const short = (n) => Math.abs(n) >= 1e5 ? Intl.NumberFormat("en-US", { notation: "compact" }).format(n) : number(n);
   const cut = (text, most) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
   const unique = (list) => [...new Set(list)];
@@ -50,7 +52,7 @@ const draw = (() => {
   function coded(chart, parameter, column, kind) {
     const rows = rowsOf(chart);
     const measure = chart === "resources" ? "records" : "people";
-    const codes = unique(rows.map((row) => row[column])).slice(0, 20);
+    const codes = unique(rows.map((row) => row[column]));
     const label = (code) => { const row = rows.find((r) => r[column] === code); return (row && row.display) || name(column, code); };
     const all = jobs();
     const find = (job, code) => rows.find((row) => row.job_id === job && row[column] === code);
@@ -63,19 +65,20 @@ const draw = (() => {
         series: [{ type: "pie", radius: ["38%", "72%"], center: ["50%", "50%"], padAngle: 1, itemStyle: { borderRadius: 3 }, label: { color: ink.text, formatter: (at) => cut(at.name, 24) }, labelLine: { lineStyle: { color: ink.line } },
           data: codes.map((code, n) => { const d = datum(code, all.reduce((sum, job) => sum + ((find(job, code) || {})[measure] || 0), 0)); d.itemStyle.color = colour(n); return d; }) }] };
     }
-    const shown = chart === "resources" ? codes : codes.slice(0, 15);
     // Two or three stand side by side; more of them are pieces of one bar.
     const stacked = all.length > 3;
     const one = all.length === 1;
     const key = keyed(all.map((job) => page.jobs[job]));
-    return { ...base(), grid: { ...base().grid, top: one ? 8 : key.top, right: one ? 52 : 20 }, legend: one ? undefined : key.legend,
-      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => tip(shown[at[0].dataIndex]) },
+    // Every code has its bar, however many there are: the picture grows.
+    const thick = one || stacked ? 23 : 10 + 13 * all.length;
+    return { ...base(), height: (one ? 16 : key.top + 8) + thick * codes.length, grid: { ...base().grid, top: one ? 8 : key.top, right: one ? 52 : 20 }, legend: one ? undefined : key.legend,
+      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => tip(codes[at[0].dataIndex]) },
       // What stands beside each bar needs no axis.
       xAxis: values(one ? { show: false, max: "dataMax" } : {}),
-      yAxis: categories(shown.map((code) => label(code)), { inverse: true, axisLabel: { color: ink.text, interval: 0, formatter: (text) => cut(text, ink.narrow ? 20 : 32) } }),
+      yAxis: categories(codes.map((code) => label(code)), { inverse: true, axisLabel: { color: ink.text, interval: 0, formatter: (text) => cut(text, ink.narrow ? 20 : 32) } }),
       series: all.map((job, n) => ({ type: "bar", name: page.jobs[job], stack: stacked ? "all" : undefined, color: colour(n), barMaxWidth: 18, barGap: "10%", cursor: "pointer",
         label: { show: one, position: "right", color: ink.muted, formatter: (at) => short(at.value) },
-        itemStyle: { borderRadius: stacked ? 0 : [0, 3, 3, 0] }, data: shown.map((code) => datum(code, (find(job, code) || {})[measure] || 0)) })) };
+        itemStyle: { borderRadius: stacked ? 0 : [0, 3, 3, 0] }, data: codes.map((code) => datum(code, (find(job, code) || {})[measure] || 0)) })) };
   }
 
   // Every band from the youngest to the oldest, also those that nobody is in; who has no age comes first.
@@ -104,9 +107,11 @@ const draw = (() => {
     const any = anyPicked("gender", "age");
     const isPicked = (gender, band) => (!anyPicked("gender") || picked("gender", gender === null ? "" : gender)) && (!anyPicked("age") || picked("age", band));
     const left = kind === "pyramid" ? ["male"] : [];
-    const colours = { male: colour(0), female: colour(1) };
-    const series = all.flatMap((job, j) => genders.map((gender, g) => ({
-      type: "bar", stack: String(job), name: name("gender", gender) + (all.length > 1 ? ` · ${page.jobs[job]}` : ""), color: all.length > 1 ? colour(j * 2 + (gender === "male" ? 0 : 1)) : colours[gender] || colour(5 + g), cursor: "pointer", barMaxWidth: 26, barCategoryGap: "18%",
+    // A gender has its colour, whoever else is there; of several exports one is paler than the other.
+    const hues = { male: 0, female: 1, other: 5, unknown: 6 };
+    const shade = (gender, job) => echarts.color.modifyAlpha(colour(gender === null ? 7 : hues[gender] ?? 4), [1, 0.62, 0.36][job]);
+    const series = all.flatMap((job, j) => genders.map((gender) => ({
+      type: "bar", stack: String(job), name: name("gender", gender) + (all.length > 1 ? ` · ${page.jobs[job]}` : ""), color: shade(gender, j), cursor: "pointer", barMaxWidth: 26, barCategoryGap: "18%",
       data: bands.map((band) => {
         const n = rows.filter((row) => (job === null || row.job_id === job) && row.gender === gender && bandOf(row) === band).reduce((sum, row) => sum + row.people, 0);
         return { value: left.includes(gender) ? -n : n, ...picks([["gender", gender], ["age", band]]), itemStyle: faded(isPicked(gender, band), any) };
@@ -122,21 +127,21 @@ const draw = (() => {
       xAxis: kind === "pyramid" ? axis : categoriesAxis, yAxis: kind === "pyramid" ? categoriesAxis : axis, series };
   }
 
-  // A period behind the other, also those in which nothing happened.
+  // A period behind the other, also those in which nothing happened. Where there would be too many, as with a year 1 among them, only those in
+  // which something did.
+  const MOST_PERIODS = 1500;
   function everyPeriod(found) {
-    const known = found.filter((period) => period !== null).sort();
-    if (known.length === 0) return [];
+    const known = unique(found.filter((period) => period !== null)).map(periodNumber).sort((a, b) => a - b);
     const [first, last] = [known[0], known[known.length - 1]];
-    const all = [];
-    let [year, part] = [Number(first.slice(0, 4)), first.includes("Q") ? Number(first.slice(6)) : first.length > 4 ? Number(first.slice(5)) : 0];
-    const write = () => first.includes("Q") ? `${year}-Q${part}` : first.length > 4 ? `${year}-${String(part).padStart(2, "0")}` : String(year);
-    while (all.length < 3000) {
-      all.push(write());
-      if (write() >= last) break;
-      if (part === 0) year += 1;
-      else if (part === (first.includes("Q") ? 4 : 12)) { year += 1; part = 1; } else part += 1;
-    }
-    return all;
+    if (known.length === 0 || last - first >= MOST_PERIODS) return known.map(periodText);
+    return Array.from({ length: last - first + 1 }, (_, n) => periodText(first + n));
+  }
+  // As the server groups: years, quarters or months since the year 0, and back.
+  const PARTS = { year: 1, quarter: 4, month: 12 };
+  const periodNumber = (text) => Number(text.slice(0, 4)) * PARTS[page.by] + (text.length > 4 ? Number(text.slice(page.by === "quarter" ? 6 : 5)) - 1 : 0);
+  function periodText(n) {
+    const [year, part] = [String(Math.floor(n / PARTS[page.by])).padStart(4, "0"), n % PARTS[page.by] + 1];
+    return page.by === "year" ? year : page.by === "quarter" ? `${year}-Q${part}` : `${year}-${String(part).padStart(2, "0")}`;
   }
 
   const zoom = (n) => n > 40 ? { dataZoom: [{ type: "slider", height: 18, bottom: 6, borderColor: ink.line, backgroundColor: "transparent", fillerColor: ink.shadow, handleSize: "120%", textStyle: { color: ink.muted }, labelFormatter: (_, text) => text, brushSelect: false, start: n > 240 ? 60 : 0 }] } : {};
@@ -166,18 +171,9 @@ const draw = (() => {
       xAxis: categories(axis.map((period) => (period === null ? page.words.not_given : period))), yAxis: values(), series };
   }
 
-  // Of several units the one that most values have.
-  function mostUsedUnit(rows) {
-    const counts = new Map();
-    for (const row of rows) counts.set(row.unit, (counts.get(row.unit) || 0) + row.records);
-    return [...counts].sort((a, b) => b[1] - a[1])[0][0];
-  }
-
   // The values that are drawn side by side: of each export, and of each part of an observation that has several.
   function valueSeries(chart) {
-    const rows = rowsOf(chart);
-    const unit = mostUsedUnit(rows);
-    const mine = rows.filter((row) => row.unit === unit);
+    const mine = rowsOf(chart).filter((row) => row.unit === page.unit);
     const all = jobs();
     const several = all.length > 1;
     const series = all.flatMap((job, j) => unique(mine.filter((row) => row.job_id === job).map((row) => row.part)).map((part, p) => ({
@@ -186,11 +182,11 @@ const draw = (() => {
       rows: mine.filter((row) => row.job_id === job && row.part === part),
       name: [part, several ? page.jobs[job] : null].filter(Boolean).join(" · "),
     })));
-    return { unit, mine, series };
+    return { mine, series };
   }
 
   function histogram(kind) {
-    const { unit, mine, series } = valueSeries("histogram");
+    const { mine, series } = valueSeries("histogram");
     const label = (row) => row.from === null ? `< ${number(row.to)}` : row.to === null ? `≥ ${number(row.from)}` : number(row.from);
     const range = (row) => row.from === null || row.to === null ? label(row) : `${number(row.from)} – < ${number(row.to)}`;
     const same = (a, b) => a.from === b.from && a.to === b.to;
@@ -199,7 +195,7 @@ const draw = (() => {
     const lines = kind === "lines" || series.length > 3;
     const key = keyed(series.map((one) => one.name), lines ? { icon: undefined, itemWidth: 22 } : {});
     return { ...base(), grid: { ...base().grid, top: several ? key.top : 24 }, legend: several ? key.legend : undefined,
-      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => said(`${range(bars[at[0].dataIndex])} ${unit || ""}`, at.map((one) => [several ? one.seriesName : page.words.records, one.value])) },
+      tooltip: { ...base().tooltip, trigger: "axis", formatter: (at) => said(`${range(bars[at[0].dataIndex])} ${page.unit || ""}`, at.map((one) => [several ? one.seriesName : page.words.records, one.value])) },
       xAxis: categories(bars.map(label)), yAxis: values(),
       series: series.map((one) => ({ type: lines ? "line" : "bar", smooth: false, step: lines ? "middle" : false, name: one.name, color: colour(one.colour), lineStyle: { width: 2, type: one.line }, barCategoryGap: "6%", barGap: "0%", symbol: "none",
         data: bars.map((bar) => (one.rows.find((row) => same(row, bar)) || { records: 0 }).records) })) };
@@ -211,7 +207,7 @@ const draw = (() => {
     const at = (one, period) => one.rows.find((row) => row.period === period);
     const along = (one, of) => axis.map((period) => { const row = at(one, period); return row ? of(row) : null; });
     const lineOf = (one, n, column) => ({ type: "line", color: colour(n), symbol: "circle", symbolSize: 5, showSymbol: axis.length < 60, connectNulls: true, lineStyle: { width: 2, type: one.line }, data: along(one, (row) => row[column]) });
-    const hidden = (n) => ({ type: "line", symbol: "none", lineStyle: { opacity: 0 }, stack: `half ${n}`, connectNulls: false, silent: true, tooltip: { show: false } });
+    const hidden = (n) => ({ type: "line", symbol: "none", lineStyle: { opacity: 0 }, stack: `half ${n}`, stackStrategy: "all", connectNulls: false, silent: true, tooltip: { show: false } });
     const half = (one, n) => [{ ...hidden(n), name: "-", data: along(one, (row) => row.quarter) },
       { ...hidden(n), name: series.length > 1 ? "-" : page.words.middle_half, color: colour(one.colour), areaStyle: { opacity: 0.22 }, data: along(one, (row) => row.three_quarters - row.quarter) }];
     const few = series.length <= 2 && kind === "quartiles";

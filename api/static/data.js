@@ -54,14 +54,18 @@
         place.replaceChildren(empty);
         continue;
       }
+      // As high as what is in it needs, never lower than the page has it.
+      const { height, ...drawn } = option;
+      place.style.height = "";
+      if (height > place.clientHeight) place.style.height = `${height}px`;
       const chart = echarts.init(place, null, { renderer: "canvas" });
-      chart.setOption(option);
+      chart.setOption(drawn);
       chart.on("click", (at) => { if (at.data && at.data.picks) pick(at.data.picks); });
       charts.push(chart);
     }
   }
 
-  // The same as the links in the tables: picked twice is let go.
+  // The same as the links in the tables, which `links.rs` makes: picked twice is let go.
   function pick(picks) {
     const old = [...new URLSearchParams(location.search)];
     const has = ([name, value]) => old.some(([n, v]) => n === name && v === value);
@@ -70,12 +74,34 @@
     go(`/data?${query}`);
   }
 
+  // What has the focus, by where it stands and what it says: its address changes with each pick.
+  function marked(place) {
+    const panel = (one) => { const of = one.closest("[aria-labelledby], [role=region]"); return of ? of.getAttribute("aria-labelledby") || of.getAttribute("aria-label") : ""; };
+    const of = (one) => `${panel(one)} ${one.tagName} ${one.textContent.trim() || one.dataset.chart || one.id}`;
+    const focused = document.activeElement;
+    if (!place.contains(focused)) return () => {};
+    const mark = of(focused);
+    return (fresh) => {
+      const same = [...fresh.querySelectorAll("a, button, summary, select, [tabindex]")].find((one) => of(one) === mark);
+      (same || fresh.querySelector(".filters") || fresh).focus({ preventScroll: true });
+    };
+  }
+
+  // For who does not see the numbers change.
+  function tell() {
+    const said = document.getElementById("said");
+    const sums = [...document.querySelectorAll("#numbers .sums > div")].map((one) => [...one.children].map((part) => part.textContent.trim().replace(/\s+/g, " ")).join(" "));
+    const text = sums.join(", ") || [...document.querySelectorAll("#numbers [role=status] h2")].map((one) => one.textContent).join(", ");
+    if (said && said.textContent !== text) said.textContent = text;
+  }
+
   // Only the numbers change: what is open stays open, and nothing jumps.
   let latest = 0;
   async function go(url, push = true, lost = () => { location.href = url; }) {
     const mine = ++latest;
     const old = document.getElementById("numbers");
     old.setAttribute("aria-busy", "true");
+    const focus = marked(old);
     const open = [...old.querySelectorAll("details[open]")].map((one) => one.parentElement.getAttribute("aria-labelledby"));
     try {
       const answer = await fetch(url, { headers: { accept: "text/html" } });
@@ -87,6 +113,8 @@
       charts = [];
       old.replaceWith(document.adoptNode(fresh));
       if (push) history.pushState(null, "", url);
+      focus(fresh);
+      tell();
       for (const link of document.querySelectorAll(".foot a[href*='back=']")) {
         const to = new URL(link.href);
         to.searchParams.set("back", location.pathname + location.search);

@@ -126,6 +126,9 @@ pub struct Data {
     /// The code of the observation whose values `histogram` and `trend` show; null: one without a code, or none.
     #[schema(required, value_type = Option<String>, example = "8302-2")]
     pub values_of: Picked,
+    /// The unit that most of these values have, of which a picture is; null: most have none.
+    #[schema(required, example = "cm")]
+    pub unit: Option<String>,
     /// What `values_of` may be, the most frequent first.
     pub measured: Vec<Measured>,
     /// The charts: totals, resources, people, conditions, encounters, observations, medications, histogram, trend.
@@ -144,6 +147,7 @@ impl Data {
             by: question.by,
             bands: question.bands.as_str(),
             values_of,
+            unit: charts.unit(),
             measured,
             charts: charts.tables(),
         }

@@ -166,6 +166,11 @@ impl Charts {
         self.values.add(export, columns, chosen);
     }
 
+    /// The unit that most of these values have.
+    pub fn unit(&self) -> Option<String> {
+        self.values.unit()
+    }
+
     /// All charts, in the order of `CHARTS`.
     pub fn tables(self) -> Vec<Table> {
         let jobs = self.jobs;

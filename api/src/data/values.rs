@@ -48,6 +48,12 @@ impl Values {
         }
     }
 
+    /// Of several units the one that most values have: a picture is of one. It may be none at all.
+    pub fn unit(&self) -> Option<String> {
+        let size = |parts: &BTreeMap<Of, Vec<Found>>| parts.values().map(Vec::len).sum::<usize>();
+        self.found.iter().max_by_key(|(_, parts)| size(parts)).and_then(|(unit, _)| unit.clone())
+    }
+
     /// The distribution and the trend.
     pub fn tables(self, jobs: &[String]) -> (Table, Table) {
         let mut histogram = Table::new("histogram", &["job_id", "part", "unit", "from", "to", "records"]);

@@ -141,3 +141,96 @@ async fn what_is_still_loading_appears_without_a_reload_when_it_is_there() {
     assert_eq!(browser.script("return window.still").await, true, "the same page");
     stage.was_quiet().await;
 }
+
+/// The page's own drawing, of numbers as they may come.
+async fn drawing(browser: &Browser, page: &str, rest: &str) -> serde_json::Value {
+    let script = format!(
+        "const page = Object.assign({{ words: {{ not_given: 'not given', age: 'Age', median: 'Median', mean: 'Mean', middle_half: 'Middle half', records: 'Resources' }}, names: {{}}, jobs: {{ j: 'J' }}, filters: [], by: 'year', bands: '10', unit: null }}, {page});
+         page.charts.totals = {{ columns: ['job_id'], rows: Object.keys(page.jobs).map((job) => [job]) }};
+         const ink = {{ text: 'black', muted: 'gray', line: 'gray', raised: 'white', shadow: 'gray', font: 'sans-serif', width: 600,
+             series: [0, 1, 2, 3, 4, 5, 6, 7].map((n) => `rgb(${{n}}, 0, 0)`) }};
+         {rest}"
+    );
+    browser.script(&script).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_true_of_odd_numbers() {
+    let Some(stage) = Stage::with_operator(crate::setup()).await else { return };
+    let (app, browser) = (&stage.app, &stage.browser);
+    let job = loaded(app).await;
+    browser.go(&format!("/data?etl_job_id={job}")).await;
+    drawn(browser).await;
+
+    // The middle half of values around zero reaches from the first quartile to the third.
+    let trend = "{ charts: { trend: { columns: ['job_id', 'part', 'unit', 'period', 'records', 'mean', 'lowest', 'quarter', 'median', 'three_quarters', 'highest'],
+        rows: [['j', null, null, '2020', 4, 0, -9, -5, 0, 2, 9], ['j', null, null, '2021', 4, 0, -9, -5, 0, 2, 9]] } } }";
+    let top =
+        "const place = document.createElement('div'); place.style.cssText = 'width: 600px; height: 300px'; document.body.append(place);
+        const chart = echarts.init(place); const { height, ...option } = draw(page, ink, 'trend', 'quartiles'); chart.setOption(option);
+        const data = chart.getModel().getSeriesByIndex(1).getData();
+        const top = data.get(data.getCalculationInfo('stackResultDimension'), 0); chart.dispose(); place.remove(); return top";
+    assert_eq!(drawing(browser, trend, top).await, 2);
+
+    // Every period between two, written as the server writes them; with a year 1 among them only those that are known.
+    for (by, periods, all) in [
+        ("year", "['2021', '2019', null]", serde_json::json!(["2019", "2020", "2021", "not given"])),
+        ("quarter", "['2020-Q1', '2019-Q3']", serde_json::json!(["2019-Q3", "2019-Q4", "2020-Q1"])),
+        ("month", "['2020-01', '2019-11']", serde_json::json!(["2019-11", "2019-12", "2020-01"])),
+        ("year", "['0001', '2023', '0998']", serde_json::json!(["0001", "0998", "2023"])),
+    ] {
+        let page = format!(
+            "{{ by: '{by}', charts: {{ encounters: {{ columns: ['job_id', 'period', 'class', 'records'], rows: {periods}.map((period) => ['j', period, 'AMB', 1]) }} }} }}"
+        );
+        assert_eq!(drawing(browser, &page, "return draw(page, ink, 'encounters', 'columns').xAxis.data").await, all);
+    }
+
+    // A gender has its colour, alone or beside others, of one export or of two.
+    for jobs in ["{ j: 'J' }", "{ j: 'J', k: 'K' }"] {
+        for genders in ["['male', 'female', 'other', 'unknown', null]", "['unknown', null]"] {
+            let page = format!(
+                "{{ jobs: {jobs}, charts: {{ people: {{ columns: ['job_id', 'gender', 'age_from', 'age_to', 'people'],
+                    rows: Object.keys({jobs}).flatMap((job) => {genders}.map((gender) => [job, gender, 20, 29, 3])) }} }} }}"
+            );
+            let different = "const colours = draw(page, ink, 'people', 'columns').series.map((one) => one.color);
+                const usual = ['rgba(0,0,0,1)', 'rgba(1,0,0,1)'];
+                return [new Set(colours).size === colours.length, page.charts.people.rows.length > 4 || colours.every((one) => !usual.includes(one))]";
+            assert_eq!(drawing(browser, &page, different).await, serde_json::json!([true, true]), "{jobs} {genders}");
+        }
+    }
+
+    // What is small has its digits, values without a unit are drawn where most have none, and of many types each has its bar.
+    let small = "{ charts: { histogram: { columns: ['job_id', 'part', 'unit', 'from', 'to', 'records'],
+        rows: [['j', null, null, 0.002, 0.0025, 7], ['j', null, 'cm', 1, 2, 3]] } } }";
+    let bars = "const option = draw(page, ink, 'histogram', 'columns'); return [option.xAxis.data, option.series.map((one) => one.data)]";
+    assert_eq!(drawing(browser, small, bars).await, serde_json::json!([["0.002"], [[7]]]));
+    let types = "{ charts: { resources: { columns: ['job_id', 'resource_type', 'people', 'records'], rows: [...Array(30).keys()].map((n) => ['j', `Type${n}`, 1, n]) } } }";
+    let all = "const option = draw(page, ink, 'resources', 'bars'); return [option.series[0].data.length, option.height > 30 * 20]";
+    assert_eq!(drawing(browser, types, all).await, serde_json::json!([30, true]));
+    stage.was_quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pick_by_keyboard_keeps_its_place_and_is_said() {
+    let Some(stage) = Stage::with_operator(crate::setup()).await else { return };
+    let (app, browser) = (&stage.app, &stage.browser);
+    let job = loaded(app).await;
+    browser.go(&format!("/data?etl_job_id={job}")).await;
+    drawn(browser).await;
+    let focus = "const twin = document.querySelector('[aria-labelledby=people-title] details'); twin.open = true;
+        const link = [...twin.querySelectorAll('a')].find((one) => one.textContent === 'Female'); link.focus(); link.click()";
+    browser.script(focus).await;
+    browser.until_at(&format!("/data?etl_job_id={job}&gender=female")).await;
+    drawn(browser).await;
+    assert_eq!(browser.script("return document.activeElement.textContent").await, "Female");
+    let said = browser.text("#said").await;
+    let people =
+        sql(app, format!("SELECT count(*) FROM fhir.patients WHERE etl_job_id = '{job}' AND resource->>'gender' = 'female'")).await;
+    assert!(said.contains("People") && said.contains(&people.to_string()), "{said}");
+    // What was let go is gone, and the focus is where it was.
+    browser.script("const chip = document.querySelector('.filters .filter'); chip.focus(); chip.click()").await;
+    browser.until_true(&format!("return location.search === '?etl_job_id={job}'")).await;
+    drawn(browser).await;
+    assert_eq!(browser.script("return document.activeElement.className").await, "filters");
+    stage.was_quiet().await;
+}

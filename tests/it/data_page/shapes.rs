@@ -142,7 +142,9 @@ async fn values_of_two_units_and_of_the_parts_of_a_pressure_are_never_mixed() {
     let weights = data_of(&app, job, "values_of=w").await;
     let first = |data: &Value| -> Vec<Vec<String>> { rows(data, "trend").into_iter().map(|row| row[..5].to_vec()).collect() };
     assert_eq!(first(&weights), table(&[&["-", "[lb_av]", "2002", "1", "154.5"], &["-", "kg", "2001", "1", "70.0"]]));
+    assert!(["kg", "[lb_av]"].contains(&weights["unit"].as_str().expect("a unit")));
     let pressures = data_of(&app, job, "").await;
+    assert_eq!(pressures["unit"], "mmHg");
     assert_eq!(pressures["values_of"], "bp", "what has the most values is shown where nobody chose");
     assert_eq!(first(&pressures), table(&[&["Diastolic", "mmHg", "2003", "1", "80.0"], &["Systolic", "mmHg", "2003", "2", "130.0"]]));
     assert_eq!(

@@ -1,7 +1,5 @@
 //! The panels: a chart's place, its table in the reader's language, and links in it that pick.
 
-use std::collections::BTreeMap;
-
 use super::{
     super::{format, frame::Frame},
     links::Links,
@@ -69,7 +67,7 @@ fn panel(frame: &Frame, links: &Links, data: &Data, layout: &Layout, table: &Tab
         name: layout.name,
         wide: layout.wide,
         kinds: layout.kinds,
-        of: of_values.then(|| of_values_of(frame, data, table)),
+        of: of_values.then(|| of_values_of(frame, data)),
         csv: links.csv(layout.name),
         columns: names.iter().map(|name| Column { label: frame.word("data.column", name), is_number: is_number(name) }).collect(),
         rows: table.rows.iter().map(|row| names.iter().map(|name| cell(frame, links, data, layout, table, row, name)).collect()).collect(),
@@ -77,18 +75,10 @@ fn panel(frame: &Frame, links: &Links, data: &Data, layout: &Layout, table: &Tab
     }
 }
 
-/// An observation with the unit that most of its values have: the one that is drawn.
-fn of_values_of(frame: &Frame, data: &Data, table: &Table) -> String {
+/// An observation with the unit of its values that is drawn.
+fn of_values_of(frame: &Frame, data: &Data) -> String {
     let name = data.named(frame, "observation", data.values_of.as_deref());
-    let at = |column: &str| table.columns.iter().position(|name| *name == column).unwrap_or_default();
-    let (unit, records) = (at("unit"), at("records"));
-    let mut units: BTreeMap<&str, i64> = BTreeMap::new();
-    for row in &table.rows {
-        if let (Cell::Text(unit), Cell::Count(records)) = (&row[unit], &row[records]) {
-            *units.entry(unit).or_default() += records;
-        }
-    }
-    units.into_iter().max_by_key(|(_, records)| *records).map_or(name.clone(), |(unit, _)| format!("{name} ({unit})"))
+    data.unit.as_ref().map_or(name.clone(), |unit| format!("{name} ({unit})"))
 }
 
 /// The columns that are shown: an export only among several, a part only where there is one, a range in one piece.
@@ -170,14 +160,14 @@ pub fn decimal(number: f64) -> String {
     if size != 0.0 && !(1e-4..1e12).contains(&size) {
         return format!("{number:.3e}");
     }
-    let decimals = if size >= 1000.0 {
-        0
-    } else if size >= 100.0 {
-        1
-    } else if size >= 1.0 {
-        2
-    } else {
-        4
+    let decimals = match size {
+        1000.0.. => 0,
+        100.0.. => 1,
+        1.0.. => 2,
+        0.1.. => 4,
+        0.01.. => 5,
+        0.001.. => 6,
+        _ => 7,
     };
     let text = format!("{number:.decimals$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
@@ -189,9 +179,17 @@ mod tests {
 
     #[test]
     fn numbers_have_the_digits_that_count() {
-        for (number, shown) in
-            [(0.0, "0"), (72.5, "72.5"), (0.123_456, "0.1235"), (120.04, "120"), (12_345.6, "12346"), (1e-7, "1.000e-7"), (-3.10, "-3.1")]
-        {
+        for (number, shown) in [
+            (0.0, "0"),
+            (72.5, "72.5"),
+            (0.123_456, "0.1235"),
+            (0.000_123_456, "0.0001235"),
+            (0.001_5, "0.0015"),
+            (120.04, "120"),
+            (12_345.6, "12346"),
+            (1e-7, "1.000e-7"),
+            (-3.10, "-3.1"),
+        ] {
             assert_eq!(decimal(number), shown);
         }
     }

@@ -38,7 +38,8 @@ pub fn json(frame: &Frame, data: &Data) -> Result<String, Problem> {
     let charts: BTreeMap<&str, Value> =
         data.charts.iter().map(|table| (table.name, json!({"columns": table.columns, "rows": table.rows}))).collect();
     let filters: Vec<[&str; 2]> = data.filters.iter().map(|filter| [filter.name.as_str(), filter.value.as_str()]).collect();
-    let all = json!({"words": words, "names": names, "jobs": jobs, "charts": charts, "filters": filters, "bands": data.bands});
+    let all = json!({"words": words, "names": names, "jobs": jobs, "charts": charts, "filters": filters, "by": data.by, "bands": data.bands,
+        "unit": data.unit});
     Ok(serde_json::to_string(&all).map_err(Problem::internal)?.replace('<', "\\u003c"))
 }
 
