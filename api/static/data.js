@@ -1,7 +1,7 @@
 // Draws the charts, and picks what is clicked. Every pick is a link in the tables too.
 
 (() => {
-  let page, charts = [];
+  let page, charts = [], latest = 0;
 
   // The theme's colours, as they are now.
   function inks() {
@@ -23,14 +23,28 @@
 
   const kindOf = (select) => { const kept = localStorage.getItem(`chart.${select.dataset.chart}`); return [...select.options].some((o) => o.value === kept) ? kept : select.options[0].value; };
 
-  // What is not there yet is asked for again, and nobody is torn away from what they read.
+  // What is not there yet is asked for again, and nobody is torn away from what they read. Nothing is counted again until something is there.
   let soon;
   function lookAgain() {
     clearTimeout(soon);
     const numbers = document.getElementById("numbers");
     if (!numbers || !numbers.dataset.again) return;
-    const missed = () => { numbers.removeAttribute("aria-busy"); lookAgain(); };
-    soon = setTimeout(() => go(location.pathname + location.search, false, missed), numbers.dataset.again * 1000);
+    soon = setTimeout(look, numbers.dataset.again * 1000);
+  }
+  async function look() {
+    const asked = latest;
+    const old = document.getElementById("standings");
+    const missed = () => { document.getElementById("numbers").removeAttribute("aria-busy"); lookAgain(); };
+    try {
+      const answer = await fetch(`/data/standings${location.search}`, { headers: { accept: "text/html" } });
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("standings");
+      if (asked !== latest) return;
+      if (!answer.ok || !fresh || fresh.dataset.standings !== old.dataset.standings) return go(location.pathname + location.search, false, missed);
+      if (fresh.textContent !== old.textContent) old.replaceWith(document.adoptNode(fresh));
+      lookAgain();
+    } catch {
+      lookAgain();
+    }
   }
 
   function render() {
@@ -96,7 +110,6 @@
   }
 
   // Only the numbers change: what is open stays open, and nothing jumps.
-  let latest = 0;
   async function go(url, push = true, lost = () => { location.href = url; }) {
     const mine = ++latest;
     const old = document.getElementById("numbers");

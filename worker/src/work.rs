@@ -165,6 +165,11 @@ impl Work {
         Ok(exports.first().is_some_and(|export| export.summary_id.is_some()))
     }
 
+    /// Whether a load of this export runs, whoever runs it.
+    pub async fn has_running_loads(&self) -> Result<bool, StageError> {
+        Ok(summaries::loads_run(&self.env.pool, self.export.id).await?)
+    }
+
     /// Removes all FHIR rows and blobs of this export; says how many rows.
     pub async fn wipe(&self) -> Result<u64, StageError> {
         let rows = fhir::delete_export(&self.env.pool, self.export.id, self.claim().stage_id, self.claim().claim_id).await?;

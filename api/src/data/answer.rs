@@ -23,6 +23,18 @@ pub enum Standing {
     GivenUp,
 }
 
+impl Standing {
+    /// The word that programs read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Pending => "pending",
+            Self::Loading => "loading",
+            Self::GivenUp => "given-up",
+        }
+    }
+}
+
 /// What is loaded of a resource type so far.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Loaded {
@@ -51,6 +63,15 @@ pub struct Job {
     #[schema(value_type = JobStatus)]
     pub status: &'static str,
     pub standing: Standing,
+    /// The types it was asked for; empty: all.
+    pub resource_types: Vec<String>,
+    /// It was asked only for what changed since; null: for everything.
+    #[schema(required)]
+    pub since: Option<String>,
+    /// It was asked for with further parameters (`_typeFilter`, `_elements` and the like).
+    pub filtered: bool,
+    /// It has gaps that somebody accepted.
+    pub accepted: bool,
     /// The day at which ages are counted; null until it is summed up.
     #[schema(required)]
     pub as_of: Option<NaiveDate>,
@@ -72,6 +93,10 @@ impl Job {
             fhir_server_url: export.base_url.clone(),
             status: state.on_the_wire(),
             standing,
+            resource_types: export.resource_types.clone(),
+            since: export.since.clone(),
+            filtered: export.filtered,
+            accepted: export.accepted_at.is_some(),
             as_of: export.as_of,
             created_at: export.created_at,
             finished_at: export.finished_at,

@@ -6,7 +6,7 @@ use bulkhead_shared::{
 };
 use chrono::NaiveDate;
 use futures::{TryStreamExt as _, stream::BoxStream};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 use super::{
     count::{Days, Numbers, People},
@@ -24,13 +24,13 @@ pub struct Chosen {
 
 impl Chosen {
     /// Finds who meets which filter. Reads only what the filters are about.
-    pub async fn find(pool: &PgPool, filters: &Filters, export: &Summarised) -> sqlx::Result<Self> {
+    pub async fn find(db: &mut PgConnection, filters: &Filters, export: &Summarised) -> sqlx::Result<Self> {
         let id = export.summary_id.unwrap_or_default();
         let people = usize::try_from(export.people.unwrap_or_default()).unwrap_or_default();
         let mut chosen = Self { met: vec![0; people], required: filters.active() };
         if chosen.filters(Dimension::PERSON) {
             let as_of = export.as_of.unwrap_or_default();
-            let mut patients = summaries::columns(pool, id, &[Kind::Patient]);
+            let mut patients = summaries::columns(&mut *db, id, &[Kind::Patient]);
             while let Some(columns) = patients.try_next().await? {
                 for (person, age) in People::of(&columns).zip(ages(&columns, as_of)) {
                     if filters.gender(columns.code.as_deref()) && filters.age(age) {
@@ -40,7 +40,7 @@ impl Chosen {
             }
         }
         if chosen.filters(Dimension::ENCOUNTER) {
-            let mut encounters = summaries::columns(pool, id, &[Kind::Encounter]);
+            let mut encounters = summaries::columns(&mut *db, id, &[Kind::Encounter]);
             while let Some(columns) = encounters.try_next().await? {
                 for (person, day) in People::of(&columns).zip(Days::of(&columns)) {
                     if filters.class(columns.code.as_deref()) && filters.day(day) {
@@ -55,11 +55,11 @@ impl Chosen {
             (Dimension::MEDICATION, Kind::Medication, &filters.medications),
         ] {
             if chosen.filters(dimension) {
-                chosen.mark_all(summaries::people_of_codes(pool, id, kind, codes), dimension).await?;
+                chosen.mark_all(summaries::people_of_codes(&mut *db, id, kind, codes), dimension).await?;
             }
         }
         if chosen.filters(Dimension::RESOURCE) {
-            chosen.mark_all(summaries::people_of_types(pool, id, &filters.resource_types), Dimension::RESOURCE).await?;
+            chosen.mark_all(summaries::people_of_types(&mut *db, id, &filters.resource_types), Dimension::RESOURCE).await?;
         }
         Ok(chosen)
     }

@@ -21,6 +21,7 @@ use bulkhead_shared::{
     queue::{self, NewStage},
 };
 use futures::TryStreamExt as _;
+use sqlx::PgConnection;
 use tokio::sync::Semaphore;
 
 pub use answer::{Data, Job, Standing};
@@ -42,33 +43,57 @@ static COUNTING: Semaphore = Semaphore::const_new(3);
 
 /// Answers a question. What is not summed up yet is asked for, and says so.
 pub async fn look(state: &ApiState, question: &Question) -> Result<Data, Problem> {
+    let _turn = COUNTING.acquire().await;
+    // One moment: a summary that is replaced meanwhile stays readable.
+    let mut tx = state.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let (exports, groups_left_out) = exports(&mut tx, question).await?;
+    let jobs = jobs(state, &mut tx, &exports).await?;
+    let ready: Vec<&Summarised> = exports.iter().filter(|export| export.summary_id.is_some()).collect();
+    let charts = count(&mut tx, question, &ready).await?;
+    tx.rollback().await?;
+    let question = question.clone();
+    // Millions of values are sorted.
+    let data = tokio::task::spawn_blocking(move || Data::new(jobs, &question, charts, groups_left_out));
+    data.await.map_err(Problem::internal)
+}
+
+/// How the exports of a question stand, without counting anything.
+pub async fn standings(state: &ApiState, question: &Question) -> Result<Vec<Job>, Problem> {
+    let mut db = state.pool.acquire().await?;
+    let (exports, _) = exports(&mut db, question).await?;
+    jobs(state, &mut db, &exports).await
+}
+
+/// The exports, and how many Groups there are beside them.
+async fn exports(db: &mut PgConnection, question: &Question) -> Result<(Vec<Summarised>, usize), Problem> {
     let (ids, groups) = match &question.jobs {
         Jobs::Some(ids) => (ids.clone(), 0),
-        Jobs::LatestOfGroups => summaries::latest_of_groups(&state.pool, question::MOST_JOBS).await?,
+        Jobs::LatestOfGroups => summaries::latest_of_groups(&mut *db, question::MOST_JOBS).await?,
     };
     let groups_left_out = usize::try_from(groups).unwrap_or_default().saturating_sub(ids.len());
-    let exports = summaries::of(&state.pool, &ids).await?;
+    let exports = summaries::of(&mut *db, &ids).await?;
     if let (Jobs::Some(ids), true) = (&question.jobs, exports.len() < ids.len()) {
         let missing = ids.iter().find(|id| exports.iter().all(|export| export.export_id != **id));
         return Err(crate::routes::no_such_job(missing.copied().unwrap_or_default()));
     }
-    let mut jobs = Vec::new();
-    for export in &exports {
-        jobs.push(job(state, export).await?);
-    }
-    let _turn = COUNTING.acquire().await;
-    let ready: Vec<&Summarised> = exports.iter().filter(|export| export.summary_id.is_some()).collect();
-    let charts = count(state, question, &ready).await?;
-    Ok(Data::new(jobs, question, charts, groups_left_out))
+    Ok((exports, groups_left_out))
 }
 
-async fn count(state: &ApiState, question: &Question, ready: &[&Summarised]) -> Result<Charts, Problem> {
+async fn jobs(state: &ApiState, db: &mut PgConnection, exports: &[Summarised]) -> Result<Vec<Job>, Problem> {
+    let mut jobs = Vec::new();
+    for export in exports {
+        jobs.push(job(state, db, export).await?);
+    }
+    Ok(jobs)
+}
+
+async fn count(db: &mut PgConnection, question: &Question, ready: &[&Summarised]) -> Result<Charts, Problem> {
     let mut charts = Charts::new(question);
     let mut chosen = Vec::new();
     for export in ready {
-        let of_export = Chosen::find(&state.pool, &question.filters, export).await?;
+        let of_export = Chosen::find(db, &question.filters, export).await?;
         charts.begin(export, &of_export);
-        let mut columns = summaries::columns(&state.pool, export.summary_id.unwrap_or_default(), Kind::ALL);
+        let mut columns = summaries::columns(db, export.summary_id.unwrap_or_default(), Kind::ALL);
         while let Some(columns) = columns.try_next().await? {
             charts.add(&columns, &of_export)?;
         }
@@ -76,7 +101,7 @@ async fn count(state: &ApiState, question: &Question, ready: &[&Summarised]) -> 
     }
     let Some(code) = question.values_of.clone().or_else(|| charts.most_measured()) else { return Ok(charts) };
     for (n, (export, chosen)) in ready.iter().zip(&chosen).enumerate() {
-        let mut columns = summaries::values(&state.pool, export.summary_id.unwrap_or_default(), code.as_deref());
+        let mut columns = summaries::values(db, export.summary_id.unwrap_or_default(), code.as_deref());
         while let Some(columns) = columns.try_next().await? {
             charts.add_values(n, &columns, chosen);
         }
@@ -86,7 +111,7 @@ async fn count(state: &ApiState, question: &Question, ready: &[&Summarised]) -> 
 }
 
 /// How an export stands. One that has ended and has no summary gets one: the stage is enqueued once, however often somebody looks.
-async fn job(state: &ApiState, export: &Summarised) -> Result<Job, Problem> {
+async fn job(state: &ApiState, db: &mut PgConnection, export: &Summarised) -> Result<Job, Problem> {
     let export_state: ExportState = export.state.parse().map_err(sqlx::Error::from)?;
     let standing = if export.summary_id.is_some() {
         Standing::Ready
@@ -98,7 +123,7 @@ async fn job(state: &ApiState, export: &Summarised) -> Result<Job, Problem> {
         ask_for(state, export).await?;
         Standing::Pending
     };
-    let so_far = if standing == Standing::Ready { Vec::new() } else { summaries::loaded_so_far(&state.pool, export.export_id).await? };
+    let so_far = if standing == Standing::Ready { Vec::new() } else { summaries::loaded_so_far(db, export.export_id).await? };
     Ok(Job::new(export, export_state, standing, so_far))
 }
 

@@ -90,6 +90,7 @@ pub fn table() -> Vec<Route> {
         Route::of(OPERATOR, Method::POST, "/sources/{source_id}/check", sources::check),
         Route::of(OPERATOR, Method::POST, "/sources/{source_id}/settings", sources::set),
         Route::of(VIEWER, Method::GET, "/data", data::read),
+        Route::of(VIEWER, Method::GET, "/data/standings", data::standings),
         Route::of(OPERATOR, Method::POST, "/data/{job_id}/sum-up", data::sum_up),
         Route::of(VIEWER, Method::GET, "/data/{job_id}/resources", resources::list),
         Route::of(VIEWER, Method::POST, "/data/{job_id}/resources", resources::search),

@@ -22,9 +22,9 @@ pub enum Piece {
 const MARK: &str = "\"reference\": \"";
 
 /// Cuts a pretty-printed resource at its references.
-pub async fn pieces(pool: &PgPool, export: Uuid, text: &str) -> sqlx::Result<Vec<Piece>> {
+pub async fn pieces(pool: &PgPool, export: Uuid, base_url: &str, text: &str) -> sqlx::Result<Vec<Piece>> {
     let mut wanted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (resource_type, id) in cut(text).filter_map(|(_, reference)| target(reference)) {
+    for (resource_type, id) in cut(text).filter_map(|(_, reference)| target(reference, base_url)) {
         wanted.entry(resource_type.to_owned()).or_default().insert(id.to_owned());
     }
     let mut known = BTreeSet::new();
@@ -39,7 +39,7 @@ pub async fn pieces(pool: &PgPool, export: Uuid, text: &str) -> sqlx::Result<Vec
     for (at, reference) in cut(text) {
         pieces.push(Piece::Text(text[done..at].to_owned()));
         done = at + reference.len();
-        pieces.push(match target(reference) {
+        pieces.push(match target(reference, base_url) {
             Some((resource_type, id)) if known.contains(&(resource_type.to_owned(), id.to_owned())) => {
                 Piece::Link(reference.to_owned(), address(&export.to_string(), resource_type, id))
             }
@@ -90,9 +90,11 @@ fn cut(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Type and id of a reference: relative, absolute, or of a version (FHIR R4, "References").
-fn target(reference: &str) -> Option<(&str, &str)> {
-    let mut segments: Vec<&str> = reference.split('/').collect();
+/// Type and id of a reference: relative, absolute on the export's own server, or of a version (FHIR R4, "References").
+fn target<'r>(reference: &'r str, base_url: &str) -> Option<(&'r str, &'r str)> {
+    let relative =
+        if reference.contains(':') { reference.strip_prefix(base_url.trim_end_matches('/'))?.strip_prefix('/')? } else { reference };
+    let mut segments: Vec<&str> = relative.split('/').collect();
     if let Some(history) = segments.iter().position(|segment| *segment == "_history") {
         segments.truncate(history);
     }
@@ -107,13 +109,18 @@ fn target(reference: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
+    const BASE: &str = "https://fhir.example.org/r4";
+
     #[test]
     fn references_in_every_form_have_their_target() {
         for reference in ["Patient/7", "https://fhir.example.org/r4/Patient/7", "Patient/7/_history/2"] {
-            assert_eq!(target(reference), Some(("Patient", "7")), "{reference}");
+            assert_eq!(target(reference, BASE), Some(("Patient", "7")), "{reference}");
         }
-        for reference in ["#contained", "urn:uuid:0b0c", "patient/7", "Patient/", "7"] {
-            assert_eq!(target(reference), None, "{reference}");
+        let elsewhere = "https://other.example.org/r4/Patient/7";
+        for reference in
+            ["#contained", "urn:uuid:0b0c", "patient/7", "Patient/", "7", elsewhere, "https://fhir.example.org/r4evil/Patient/7"]
+        {
+            assert_eq!(target(reference, BASE), None, "{reference}");
         }
         assert_eq!(address("j", "Patient", "a b/&"), "/data/j/resources/Patient/a%20b%2F%26");
     }

@@ -128,7 +128,7 @@ pub async fn one(
 ) -> Answer {
     let export = browse::export(&state, job_id(&job)?).await?;
     let text = browse::one(&state, &caller, export.export_id, &resource_type, &id).await?;
-    let pieces = references::with_keys(references::pieces(&state.pool, export.export_id, &text).await?);
+    let pieces = references::with_keys(references::pieces(&state.pool, export.export_id, &export.base_url, &text).await?);
     let name = export.group_id.clone().unwrap_or_else(|| frame.word("level", &export.level).to_owned());
     page(&One { frame, job: export.export_id.to_string(), name, resource_type, id, pieces })
 }

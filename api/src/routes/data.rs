@@ -11,9 +11,9 @@ use axum::{
 
 use crate::{
     ApiState,
-    data::{self, By, Data, Question, Table, chart},
-    openapi::{Always, BadQuery, OneJob},
-    problem::Problem,
+    data::{self, By, Data, Job, Question, Standing, Table, chart},
+    openapi::{Always, BadQuery, NotInThisState, OneJob},
+    problem::{Kind, Problem},
 };
 
 /// Exact numbers of an export, or of several side by side.
@@ -50,7 +50,7 @@ pub async fn read(State(state): State<Arc<ApiState>>, RawQuery(query): RawQuery)
 /// One chart's numbers, all of them: as JSON, or as CSV with `format=csv` or `Accept: text/csv`.
 ///
 /// The parameters are those of `/api/bulk-data/data`; `top` is `all` if it is not given. In CSV, a text that a spreadsheet would take for a
-/// formula has an apostrophe in front.
+/// formula has an apostrophe in front. Until all exports are summed up there is no answer (503, `Retry-After`): a table never lacks one silently.
 #[utoipa::path(get, path = "/api/bulk-data/data/{chart}", operation_id = "data_chart", tag = "data",
     params(
         ("chart" = String, Path, description = "totals, resources, people, conditions, encounters, observations, medications, histogram or trend."),
@@ -59,7 +59,7 @@ pub async fn read(State(state): State<Arc<ApiState>>, RawQuery(query): RawQuery)
     ),
     responses(
         (status = 200, description = "The chart's numbers.", content((Table = "application/json"), (String = "text/csv"))),
-        OneJob, BadQuery, Always
+        OneJob, NotInThisState, BadQuery, Always
     ))]
 pub async fn one(
     State(state): State<Arc<ApiState>>,
@@ -72,11 +72,28 @@ pub async fn one(
     // The last one counts: what was asked for.
     let question = Question::parse(&format!("top=all&{query}"))?;
     let data = data::look(&state, &question).await?;
+    if let Some(job) = data.jobs.iter().find(|job| job.standing != Standing::Ready) {
+        return Err(not_there(job));
+    }
     let table = data.charts.into_iter().find(|table| table.name == name).ok_or_else(|| Problem::internal("a chart without a table"))?;
     if question.csv || wants_csv(&head) {
         return Ok(csv(&table));
     }
     Ok(Json(table).into_response())
+}
+
+/// A table has no place to say that an export is missing in it.
+fn not_there(job: &Job) -> Problem {
+    let id = job.job_id;
+    let unavailable = |why: &str| Problem::new(Kind::Unavailable, format!("The numbers of export {id} are not there yet: {why}"));
+    match job.standing {
+        Standing::Loading => unavailable("it is under way, and is summed up when it has ended. Ask again then, or leave it out."),
+        Standing::Pending | Standing::Ready => unavailable("it is being summed up, which takes seconds. Ask again in a moment."),
+        Standing::GivenUp => Problem::new(
+            Kind::Conflict,
+            format!("Export {id} could not be summed up; its story says why. Try again on the data page, or leave it out."),
+        ),
+    }
 }
 
 fn wants_csv(head: &HeaderMap) -> bool {

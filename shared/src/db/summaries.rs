@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::stream::BoxStream;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use crate::domain::summary::Kind;
@@ -87,6 +87,16 @@ pub async fn add_columns(db: &mut PgConnection, summary_id: Uuid, columns: Vec<N
     Ok(())
 }
 
+/// Whether rows of an export are being loaded.
+pub async fn loads_run(db: impl PgExecutor<'_>, export_id: Uuid) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM bulkhead.stages WHERE export_id = $1 AND kind = 'load' AND state = 'running') AS "run!""#,
+        export_id
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// A summary whose columns are written.
 #[derive(Debug, Clone)]
 pub struct NewSummary {
@@ -135,6 +145,13 @@ pub struct Summarised {
     pub level: String,
     pub group_id: Option<String>,
     pub state: String,
+    /// What it was asked for.
+    pub resource_types: Vec<String>,
+    pub since: Option<String>,
+    /// It was asked for with filters or elements of its own.
+    pub filtered: bool,
+    /// Its gaps were accepted.
+    pub accepted_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
     pub summary_id: Option<Uuid>,
@@ -149,7 +166,7 @@ pub struct Summarised {
 pub async fn of(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Summarised>> {
     sqlx::query_as!(
         Summarised,
-        r#"SELECT e.id AS export_id, e.source_id, s.base_url, e.level, e.group_id, e.state, e.created_at, e.finished_at,
+        r#"SELECT e.id AS export_id, e.source_id, s.base_url, e.level, e.group_id, e.state, e.resource_types, e.since, e.parameters <> '{}' AS "filtered!", e.accepted_at, e.created_at, e.finished_at,
                   m.id AS "summary_id?", m.as_of AS "as_of?", m.people AS "people?", m.records AS "records?",
                   EXISTS (SELECT FROM bulkhead.stages t WHERE t.export_id = e.id AND t.kind = 'summarise' AND t.state = 'dead'
                                                           AND t.finished_at >= e.finished_at) AS "given_up!"
@@ -165,14 +182,14 @@ pub async fn of(db: impl PgExecutor<'_>, ids: &[Uuid]) -> sqlx::Result<Vec<Summa
     .await
 }
 
-/// The latest completed export of each Group, at most `most`, Groups in the order of their names; and how many Groups there are.
+/// The latest completed export of each Group, a whole one if there is any (all types, all times, no filter), at most `most`, Groups in the order of their names; and how many Groups there are.
 pub async fn latest_of_groups(db: impl PgExecutor<'_>, most: i64) -> sqlx::Result<(Vec<Uuid>, i64)> {
     let found = sqlx::query!(
         r#"SELECT e.id AS "id!", count(*) OVER () AS "groups!" FROM (
                SELECT DISTINCT ON (e.group_id, e.source_id) e.id, e.group_id
                  FROM bulkhead.exports e
                 WHERE e.state = 'completed' AND e.level = 'group' AND e.delete_requested_at IS NULL AND e.purpose = 'export'
-                ORDER BY e.group_id, e.source_id, e.created_at DESC, e.id DESC) e
+                ORDER BY e.group_id, e.source_id, (e.since IS NULL AND e.resource_types = '{}' AND e.parameters = '{}') DESC, e.created_at DESC, e.id DESC) e
             ORDER BY e.group_id, e.id LIMIT $1"#,
         most
     )
@@ -244,7 +261,7 @@ pub struct Columns {
 }
 
 /// The columns of these kinds. Those of a type are next to each other, and among them those of a code.
-pub fn columns<'c>(pool: &'c PgPool, summary_id: Uuid, kinds: &[Kind]) -> BoxStream<'c, sqlx::Result<Columns>> {
+pub fn columns<'c>(db: &'c mut PgConnection, summary_id: Uuid, kinds: &[Kind]) -> BoxStream<'c, sqlx::Result<Columns>> {
     let kinds: Vec<String> = kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
     sqlx::query_as!(
         Columns,
@@ -255,12 +272,12 @@ pub fn columns<'c>(pool: &'c PgPool, summary_id: Uuid, kinds: &[Kind]) -> BoxStr
         summary_id,
         &kinds
     )
-    .fetch(pool)
+    .fetch(db)
 }
 
 /// Who has something of these codes of a kind; a code that is NULL: something without one.
 pub fn people_of_codes<'c>(
-    pool: &'c PgPool,
+    db: &'c mut PgConnection,
     summary_id: Uuid,
     kind: Kind,
     codes: &'c [Option<String>],
@@ -272,21 +289,21 @@ pub fn people_of_codes<'c>(
         kind.as_str(),
         codes as &[Option<String>]
     )
-    .fetch(pool)
+    .fetch(db)
 }
 
 /// Who has a resource of one of these types.
-pub fn people_of_types<'c>(pool: &'c PgPool, summary_id: Uuid, types: &'c [String]) -> BoxStream<'c, sqlx::Result<Vec<u8>>> {
+pub fn people_of_types<'c>(db: &'c mut PgConnection, summary_id: Uuid, types: &'c [String]) -> BoxStream<'c, sqlx::Result<Vec<u8>>> {
     sqlx::query_scalar!(
         "SELECT people FROM bulkhead.summary_columns WHERE summary_id = $1 AND resource_type = ANY($2) AND kind <> 'component'",
         summary_id,
         types
     )
-    .fetch(pool)
+    .fetch(db)
 }
 
 /// The values of the observations of a code (NULL: of those without one), and of their parts.
-pub fn values<'c>(pool: &'c PgPool, summary_id: Uuid, code: Option<&'c str>) -> BoxStream<'c, sqlx::Result<Columns>> {
+pub fn values<'c>(db: &'c mut PgConnection, summary_id: Uuid, code: Option<&'c str>) -> BoxStream<'c, sqlx::Result<Columns>> {
     sqlx::query_as!(
         Columns,
         r#"SELECT kind, resource_type, code, display, unit, part_of, people, days, vals, octet_length(vals) > 0 AS "valued!"
@@ -297,7 +314,7 @@ pub fn values<'c>(pool: &'c PgPool, summary_id: Uuid, code: Option<&'c str>) -> 
         summary_id,
         code
     )
-    .fetch(pool)
+    .fetch(db)
 }
 
 /// The resource types of an export that was summed up, with the number of each; the most frequent first.

@@ -136,6 +136,10 @@ async fn what_is_still_loading_appears_without_a_reload_when_it_is_there() {
     browser.go(&format!("/data?etl_job_id={job}")).await;
     browser.until_says("#numbers [role=status]", "under way").await;
     browser.script("window.still = true").await;
+    let asked = "return performance.getEntriesByType('resource').filter((one) => one.name.includes('/data/standings')).length > 0";
+    browser.until_true(asked).await;
+    let counted = "return performance.getEntriesByType('resource').filter((one) => one.name.includes('/data?')).length";
+    assert_eq!(browser.script(counted).await, 0, "nothing is counted while nothing is there");
     app.sandbox.release();
     drawn(browser).await;
     assert_eq!(browser.script("return window.still").await, true, "the same page");

@@ -184,3 +184,72 @@ async fn groups_that_do_not_fit_beside_the_others_are_counted_and_an_old_export_
     let (pick, _) = read(&base, "/data", "en").await;
     assert!(pick.contains(&format!("value=\"{job}\"")), "sixty newer ones without rows do not hide it");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_load_commits_while_rows_are_read_is_not_missed() {
+    let app = App::start(setup()).await;
+    let job = app.export(GROUP).await;
+    app.until(job, "completed").await;
+    data_of(&app, job, "").await;
+    app.assert_nothing_left().await;
+    // A load that had begun before the end is at work, and whoever reads comes no further than the last table.
+    let mut held = app.pool.begin().await.expect("a transaction");
+    for sql in ["SET LOCAL idle_in_transaction_session_timeout = 0", "LOCK TABLE fhir.other_resources IN ACCESS EXCLUSIVE MODE"] {
+        sqlx::query(sql).execute(&mut *held).await.expect("a lock");
+    }
+    app.sql(&format!(
+        "UPDATE bulkhead.stages SET state = 'running', claim_id = gen_random_uuid(), worker_id = (SELECT id FROM bulkhead.workers LIMIT 1)
+          WHERE id = (SELECT id FROM bulkhead.stages WHERE export_id = '{job}' AND kind = 'load' LIMIT 1);
+         DELETE FROM bulkhead.summaries"
+    ))
+    .await;
+    app.request(Method::GET, &format!("/api/bulk-data/data?etl_job_id={job}"), None, &[]).await;
+    app.until_sql("SELECT bool_or(runs > 0 OR state = 'running') FROM bulkhead.stages WHERE export_id = $1 AND kind = 'summarise' AND state <> 'done'", job)
+        .await;
+    app.sql(&format!(
+        "INSERT INTO conditions (etl_job_id, id, part_id, resource)
+         SELECT '{job}', 'late', max(part_id), '{{\"resourceType\": \"Condition\", \"id\": \"late\"}}' FROM conditions;
+         UPDATE bulkhead.stages SET state = 'done', claim_id = NULL, worker_id = NULL WHERE export_id = '{job}' AND kind = 'load' AND state = 'running'"
+    ))
+    .await;
+    held.rollback().await.expect("the lock is gone");
+    assert_eq!(rows(&data_of(&app, job, "").await, "resources"), plain::resources(&app.pool, job, &[]).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_would_lack_an_export_is_not_given() {
+    let app = App::start(setup()).await;
+    app.sandbox.fault("file:hold=half@Observation");
+    let job = app.export(GROUP).await;
+    app.sandbox.wait_until(|stats| stats.held == 1).await;
+    let address = format!("{}/api/bulk-data/data/conditions?etl_job_id={job}&format=csv", app.api);
+    let ask = async || client().get(&address).send().await.expect("an answer");
+    let answer = ask().await;
+    assert_eq!((answer.status().as_u16(), answer.headers().contains_key("retry-after")), (503, true));
+    assert!(answer.text().await.expect("a problem").contains(&job.to_string()), "it says which");
+    app.sandbox.release();
+    app.until(job, "completed").await;
+    data_of(&app, job, "").await;
+    assert_eq!(ask().await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_latest_of_a_group_is_a_whole_export_where_there_is_one_and_what_it_lacks_is_said() {
+    let app = App::start(setup()).await;
+    let whole = app.export(GROUP).await;
+    app.until(whole, "completed").await;
+    let mut body = app.body_of(GROUP, &["Patient", "Condition"]);
+    body["since"] = "2000-01-01T00:00:00Z".into();
+    let part = app.submit(&body).await;
+    app.until(part, "completed").await;
+    let (_, latest) = app.request(Method::GET, "/api/bulk-data/data?latest=groups", None, &[]).await;
+    let jobs = latest["jobs"].as_array().expect("jobs");
+    assert_eq!(jobs.iter().map(|job| job["job_id"].clone()).collect::<Vec<_>>(), [serde_json::json!(whole)]);
+
+    let base = pages(&app).await;
+    data_of(&app, part, "").await;
+    let (html, _) = read(&base, &format!("/data?etl_job_id={part}"), "en").await;
+    assert!(html.contains("only Patient, Condition") && html.contains("only what changed since 2000-01-01T00:00:00Z"), "{html}");
+    let (html, _) = read(&base, &format!("/data?etl_job_id={whole}"), "en").await;
+    assert!(!html.contains("class=\"limit\""), "a whole one says nothing");
+}

@@ -52,18 +52,24 @@ async fn patients_are_as_old_as_they_became_and_whoever_says_little_is_counted()
         of("Patient", "b", "", json!({"gender": "female", "birthDate": "1900", "deceasedDateTime": "1925-06-30T12:00:00+02:00"})),
         of("Patient", "c", "", json!({"gender": "female", "birthDate": "1900-01", "deceasedDateTime": "nobody knows"})),
         of("Patient", "d", "", json!({"birthDate": "long ago"})),
+        of("Patient", "e", "", json!({"gender": "other", "birthDate": "1950-01-01", "deceasedBoolean": true})),
+        of("Patient", "f", "", json!({"gender": "unknown", "birthDate": "1995-06-30", "deceasedDateTime": "1995"})),
+        of("Patient", "g", "", json!({"gender": "male", "birthDate": "1980-05-05", "deceasedBoolean": false})),
         of("Condition", "1", "elsewhere", json!({"code": concept("x", "X")})),
     ])
     .await;
     let found = data_of(&app, job, "bands=20").await;
     let people = rows(&found, "people");
     assert!(people.contains(&table(&[&["female", "20", "39", "1"]])[0]), "who died at 25 is 25: {people:?}");
-    assert!(people.contains(&table(&[&["female", "100", "-", "1"]])[0]), "a day that is none is not given: {people:?}");
+    assert!(people.contains(&table(&[&["female", "-", "-", "1"]])[0]), "who died nobody knows when has no age: {people:?}");
+    assert!(people.contains(&table(&[&["other", "-", "-", "1"]])[0]), "nor who is only said to be dead: {people:?}");
+    assert!(people.contains(&table(&[&["unknown", "0", "19", "1"]])[0]), "a year of death that holds the birth: {people:?}");
+    assert!(people.contains(&table(&[&["male", "40", "59", "2"]])[0]), "{people:?}");
     assert!(people.contains(&table(&[&["-", "-", "-", "1"]])[0]), "nothing is known: {people:?}");
     let young = data_of(&app, job, "age=25-25").await;
     assert_eq!(rows(&young, "totals")[0][1], "1", "the filter counts as the chart does");
     let totals = &rows(&found, "totals")[0];
-    assert_eq!((totals[0].as_str(), totals[5].as_str()), ("5", "1"), "four patients, and one whom a resource is about");
+    assert_eq!((totals[0].as_str(), totals[5].as_str()), ("8", "1"), "seven patients, and one whom a resource is about");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,13 +91,14 @@ async fn encounters_of_every_version_have_their_class_and_their_year_in_utc() {
         of("Encounter", "r2", "p", json!({"status": "finished", "class": "inpatient"})),
         of("Encounter", "never", "p", json!({"status": "cancelled", "class": {"code": "AMB"}, "period": {"start": "2020-01-01"}})),
         of("Encounter", "wrong", "p", json!({"status": "entered-in-error", "class": {"code": "AMB"}})),
+        of("Encounter", "not yet", "p", json!({"status": "planned", "class": {"code": "AMB"}, "period": {"start": "2099-01-01"}})),
     ])
     .await;
     let found = data_of(&app, job, "").await;
     let expected = table(&[&["-", "inpatient", "1"], &["2018", "EMER", "1"], &["2020", "AMB", "1"]]);
     assert_eq!(rows(&found, "encounters"), expected);
-    assert_eq!(rows(&found, "resources"), table(&[&["Encounter", "1", "5"], &["Patient", "1", "1"]]), "every row is a resource");
-    assert_eq!(rows(&found, "totals")[0], ["1", "1", "6", "6", "2", "0"], "and two are said to be left out");
+    assert_eq!(rows(&found, "resources"), table(&[&["Encounter", "1", "6"], &["Patient", "1", "1"]]), "every row is a resource");
+    assert_eq!(rows(&found, "totals")[0], ["1", "1", "7", "7", "3", "0"], "and three are said to be left out");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,12 +117,19 @@ async fn conditions_that_are_refuted_are_nobodys_and_a_concept_has_one_code() {
         of("Condition", "3", "q", json!({"code": concept("a", "A"), "verificationStatus": status("refuted")})),
         of("Condition", "4", "q", json!({"code": concept("a", "A"), "verificationStatus": status("entered-in-error")})),
         of("Condition", "5", "q", json!({"code": concept("a", "A"), "verificationStatus": "refuted"})),
+        of(
+            "Condition",
+            "8",
+            "q",
+            json!({"code": concept("a", "A"), "verificationStatus": {"coding": [{"code": "own"}, {"code": "refuted"}]}}),
+        ),
+        of("Condition", "9", "p", json!({"code": {"coding": [{"code": "", "display": ""}], "text": ""}})),
         of("Condition", "6", "q", json!({"code": {"text": "only words"}, "verificationStatus": status("provisional")})),
         of("Condition", "7", "q", json!({})),
     ])
     .await;
     let found = data_of(&app, job, "").await;
-    let expected = table(&[&["-", "-", "1", "1"], &["a", "A", "1", "2"], &["only words", "only words", "1", "1"]]);
+    let expected = table(&[&["-", "-", "2", "2"], &["a", "A", "1", "2"], &["only words", "only words", "1", "1"]]);
     assert_eq!(rows(&found, "conditions"), expected);
     let with = data_of(&app, job, "condition=a").await;
     assert_eq!(rows(&with, "totals")[0][1], "1", "whose condition is refuted does not have it");
@@ -135,6 +149,10 @@ async fn values_of_two_units_and_of_the_parts_of_a_pressure_are_never_mixed() {
         of("Observation", "4", "p", json!({"code": concept("bp", "Pressure"), "effectiveDateTime": "2003-07-01", "component":
             [part("s", "Systolic", json!(120)), part("d", "Diastolic", json!(80)), {"code": concept("n", "Note"), "valueString": "fine"}]})),
         of("Observation", "5", "p", json!({"code": concept("bp", "Pressure"), "effectiveDateTime": "2003-08-01", "component": [part("s", "Systolic", json!(140))]})),
+        of("Observation", "10", "p", json!({"code": concept("bp", "Pressure"), "effectiveDateTime": "2003-09-01", "component": [part("s", "Systolic", json!(160))]})),
+        of("Observation", "8", "p", json!({"code": concept("w", "Weight"), "valueQuantity": {"value": 500, "unit": "kg", "comparator": ">"}})),
+        of("Observation", "9", "p", json!({"code": concept("a", "Apgar"), "valueQuantity": quantity(json!(9), "{score}"), "effectiveDateTime": "2004",
+            "component": [part("h", "Heart", json!(2)), {"code": concept("s", "Skin"), "valueQuantity": {"value": 1, "comparator": "<"}}]})),
         of("Observation", "6", "p", json!({"code": concept("bp", "Pressure"), "status": "cancelled", "component": [part("s", "Systolic", json!(1))]})),
         of("Observation", "7", "p", json!({"code": concept("bp", "Pressure"), "component": {"odd": true}})),
     ])
@@ -146,14 +164,17 @@ async fn values_of_two_units_and_of_the_parts_of_a_pressure_are_never_mixed() {
     let pressures = data_of(&app, job, "").await;
     assert_eq!(pressures["unit"], "mmHg");
     assert_eq!(pressures["values_of"], "bp", "what has the most values is shown where nobody chose");
-    assert_eq!(first(&pressures), table(&[&["Diastolic", "mmHg", "2003", "1", "80.0"], &["Systolic", "mmHg", "2003", "2", "130.0"]]));
+    assert_eq!(first(&pressures), table(&[&["Diastolic", "mmHg", "2003", "1", "80.0"], &["Systolic", "mmHg", "2003", "3", "140.0"]]));
     assert_eq!(
         rows(&pressures, "observations"),
-        table(&[&["bp", "Pressure", "1", "3"], &["w", "Weight", "1", "2"]]),
+        table(&[&["a", "Apgar", "1", "1"], &["bp", "Pressure", "1", "4"], &["w", "Weight", "1", "3"]]),
         "a part is no observation"
     );
     let offered: Vec<_> = pressures["measured"].as_array().expect("a list").iter().map(|one| one["code"].as_str()).collect();
-    assert_eq!(offered, [Some("bp"), Some("w")]);
+    assert_eq!(offered, [Some("bp"), Some("w"), Some("a")]);
+    let scores = data_of(&app, job, "values_of=a").await;
+    let expected = table(&[&["-", "{score}", "2004", "1", "9.0"], &["Heart", "mmHg", "2004", "1", "2.0"]]);
+    assert_eq!(first(&scores), expected, "the parts of an observation that has a value of its own");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,6 +201,18 @@ async fn a_prescription_that_only_refers_to_its_medication_has_its_name() {
         of("MedicationRequest", "7", "p", json!({"medication": {"reference": {"reference": "Medication/m"}}, "status": "active"})),
         of("MedicationRequest", "8", "p", json!({"medicationCodeableConcept": concept("asp", "Aspirin"), "status": "cancelled"})),
         of("MedicationRequest", "9", "p", json!({"medicationCodeableConcept": concept("asp", "Aspirin"), "doNotPerform": true})),
+        of(
+            "MedicationRequest",
+            "plan",
+            "p",
+            json!({"medicationCodeableConcept": concept("asp", "Aspirin"), "status": "active", "intent": "proposal"}),
+        ),
+        of(
+            "MedicationRequest",
+            "draft",
+            "p",
+            json!({"medicationCodeableConcept": concept("asp", "Aspirin"), "status": "draft", "intent": "order"}),
+        ),
         of("MedicationRequest", "x", "p", json!({"medicationReference": "odd", "contained": "odd"})),
     ])
     .await;

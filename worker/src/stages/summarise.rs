@@ -1,6 +1,8 @@
 //! summarise: what the data page shows of an export that has ended, made of its rows in one transaction. One that was retried, accepted or
 //! deleted meanwhile keeps nothing of it, and is summed up after its next end.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bulkhead_shared::{
     db::summaries::{self, NewSummary},
@@ -17,8 +19,7 @@ use crate::{load::parse_instant, summary::sum_up, work::Work};
 const MAY_BE_SILENT: &str = "SET LOCAL idle_in_transaction_session_timeout = '15min'";
 const NO_LONGER: &str = "SET LOCAL idle_in_transaction_session_timeout TO DEFAULT";
 
-/// Seconds.
-const AGAIN: f64 = 2.0;
+const AGAIN: Duration = Duration::from_secs(2);
 
 pub struct Summarise;
 
@@ -35,6 +36,10 @@ impl Stage for Summarise {
         };
         if work.is_summarised().await? {
             return Ok(Outcome::Done(Box::new(Nothing)));
+        }
+        // What they commit while rows are read would be missed. After its end an export gets no new ones, or has another end.
+        if work.has_running_loads().await? {
+            return Err(StageError::Again("a part of the export is still being loaded".to_owned(), AGAIN));
         }
         let (mut from, mut to) = (work.load_connection().await?, work.load_connection().await?);
         sqlx::query("BEGIN").execute(&mut to).await?;
@@ -63,7 +68,7 @@ impl Tail for Kept {
     async fn write(&self, tx: &mut Fenced<'_>) -> sqlx::Result<Written> {
         if !summaries::keep(tx.db(), &self.0).await? && tx.state.has_ended() {
             // It has ended again meanwhile, and found this stage running; or a load that had begun before the end still runs: once more.
-            tx.enqueue(&[NewStage::new(StageKind::Summarise).after(AGAIN)]).await?;
+            tx.enqueue(&[NewStage::new(StageKind::Summarise).after(AGAIN.as_secs_f64())]).await?;
         }
         Ok(Written::Done)
     }

@@ -34,10 +34,11 @@ impl Columns {
 
     pub fn push(&mut self, person: i32, record: &Record<'_>) {
         let kind = self.kind;
+        let (code, display) = (given_text(record.code), given_text(record.display));
         // A concept without a code goes by its text.
-        let columns = self.columns(record.code.or(record.display), record);
+        let columns = self.columns(code.or(display), record);
         // Of several texts the first in the alphabet, whatever the order of the rows.
-        if let Some(display) = record.display
+        if let Some(display) = display
             && columns.display.as_deref().is_none_or(|known| display < known)
         {
             columns.display = Some(display.to_owned());
@@ -87,6 +88,11 @@ impl Columns {
         all.iter_mut().filter(|columns| !columns.vals.is_empty()).for_each(pad);
         all
     }
+}
+
+/// FHIR knows no empty strings: one is nothing.
+fn given_text(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !text.is_empty())
 }
 
 /// Records that have no value say so.

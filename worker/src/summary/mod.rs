@@ -40,9 +40,9 @@ pub async fn sum_up(from: &mut PgConnection, to: &mut PgConnection, export_id: U
     let mut tables: Vec<(&str, &str)> = R4_TYPES.iter().map(|(name, table)| (*name, *table)).chain([("", OTHERS)]).collect();
     tables.sort_by_key(|(_, table)| *table != "patients");
     for (name, table) in tables {
-        let mut all_have_values = true;
+        let mut have_parts = false;
         for (kind, select) in statements::of(table, export_id) {
-            if kind == Kind::Component && all_have_values {
+            if kind == Kind::Component && !have_parts {
                 continue;
             }
             let (mut columns, mut only_counted) = (Columns::of(kind), Columns::of(Kind::Resource));
@@ -51,12 +51,14 @@ pub async fn sum_up(from: &mut PgConnection, to: &mut PgConnection, export_id: U
                 let Some(mut record) = Record::read(&message)? else { continue };
                 let person = record.patient_id.map_or(Ok(summaries::NOBODY), |id| people.number(id))?;
                 records += i64::from(kind != Kind::Component);
-                all_have_values &= record.value.is_some();
+                if kind == Kind::Observation {
+                    have_parts |= record.part_of.take().is_some();
+                }
                 if record.void || (kind == Kind::Resource && table != OTHERS) {
                     only_counted.push(person, &Record { code: Some(name), ..Record::default() });
                 } else {
                     if kind == Kind::Patient {
-                        record.value = record.unit.take().and_then(parse_instant).map(|died| died.date_naive().to_epoch_days().into());
+                        set_death(&mut record);
                     }
                     columns.push(person, &record);
                 }
@@ -70,4 +72,13 @@ pub async fn sum_up(from: &mut PgConnection, to: &mut PgConnection, export_id: U
         }
     }
     Ok(Summed { people: people.count(), records })
+}
+
+/// Whoever died on a day that nobody says has no age. A death that is only a year may lie before a birth in it.
+fn set_death(patient: &mut Record<'_>) {
+    let Some(text) = patient.unit.take() else { return };
+    match parse_instant(text) {
+        Some(died) => patient.value = Some(died.date_naive().to_epoch_days().max(patient.day.unwrap_or(i32::MIN)).into()),
+        None => patient.day = None,
+    }
 }

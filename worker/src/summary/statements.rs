@@ -9,23 +9,30 @@ pub fn of(table: &str, export_id: Uuid) -> Vec<(Kind, String)> {
     let of_export = format!("r.etl_job_id = '{export_id}'");
     let one = |kind, select: &str| vec![(kind, format!("SELECT {select} FROM fhir.{table} r WHERE {of_export}"))];
     match table {
-        // When somebody died is text that Rust reads.
+        // When somebody died is text that Rust reads; empty: they did, nobody says when.
         "patients" => one(
             Kind::Patient,
-            "patient_id, gender, NULL, resource ->> 'deceasedDateTime', NULL, false, (birth_date - date '1970-01-01')::int4, NULL::float8",
+            "patient_id, gender, NULL, coalesce(resource ->> 'deceasedDateTime', CASE WHEN resource -> 'deceasedBoolean' = 'true' THEN '' END), NULL, false,
+             (birth_date - date '1970-01-01')::int4, NULL::float8",
         ),
-        "conditions" => {
-            let status = "coalesce(resource #>> '{verificationStatus,coding,0,code}', resource ->> 'verificationStatus')";
-            one(
-                Kind::Condition,
-                &format!("patient_id, code, display, NULL, NULL, {status} IN ('entered-in-error', 'refuted'), NULL::int4, NULL::float8"),
-            )
-        }
+        "conditions" => one(
+            Kind::Condition,
+            "patient_id, code, display, NULL, NULL,
+             resource ->> 'verificationStatus' IN ('entered-in-error', 'refuted')
+             OR jsonb_path_exists(resource, '$.verificationStatus.coding[*].code ? (@ == \"entered-in-error\" || @ == \"refuted\")'), NULL::int4, NULL::float8",
+        ),
         "encounters" => {
-            one(Kind::Encounter, &format!("patient_id, class, NULL, NULL, NULL, {VOID}, {}, NULL::float8", day("period_start")))
+            let void = "resource ->> 'status' IN ('entered-in-error', 'cancelled', 'planned')";
+            one(Kind::Encounter, &format!("patient_id, class, NULL, NULL, NULL, {void}, {}, NULL::float8", day("period_start")))
         }
         "observations" => {
-            let mut both = one(Kind::Observation, &format!("patient_id, code, display, unit, NULL, {VOID}, {}, value", day("effective")));
+            // A value that is only known to be more or less is none. Whether there are parts is said in their place.
+            let select = format!(
+                "patient_id, code, display, unit, CASE WHEN resource ? 'component' THEN '' END, {VOID}, {},
+                 CASE WHEN resource #> '{{valueQuantity,comparator}}' IS NULL THEN value END",
+                day("effective")
+            );
+            let mut both = one(Kind::Observation, &select);
             both.push((Kind::Component, components(&of_export)));
             both
         }
@@ -55,9 +62,9 @@ fn components(of_export: &str) -> String {
                 coalesce(c #>> '{{valueQuantity,unit}}', c #>> '{{valueQuantity,code}}'), coalesce(r.code, r.display), false, {day},
                 CASE WHEN abs(v::numeric) < 1e300 AND (v::numeric = 0 OR abs(v::numeric) > 1e-300) THEN v::numeric::float8 END
            FROM fhir.observations r
-          CROSS JOIN LATERAL jsonb_path_query(r.resource, '$.component[*] ? (@.valueQuantity.value.type() == \"number\")') c
+          CROSS JOIN LATERAL jsonb_path_query(r.resource, '$.component[*] ? (@.valueQuantity.value.type() == \"number\" && !exists(@.valueQuantity.comparator))') c
           CROSS JOIN LATERAL (SELECT {coding} AS k, c #> '{{valueQuantity,value}}' AS v) p
-          WHERE {of_export} AND r.value IS NULL AND ({VOID}) IS NOT TRUE"
+          WHERE {of_export} AND ({VOID}) IS NOT TRUE"
     )
 }
 
@@ -66,7 +73,8 @@ fn medications(of_export: &str) -> String {
     let coding = coding("concept");
     format!(
         "SELECT r.patient_id, coalesce(r.code, m.k ->> 'code'), coalesce(r.display, m.k ->> 'display', m.concept ->> 'text', m.words),
-                NULL, NULL, {VOID} OR resource -> 'doNotPerform' = 'true', NULL::int4, NULL::float8
+                NULL, NULL, resource ->> 'status' IN ('entered-in-error', 'cancelled', 'draft') OR resource ->> 'intent' IN ('proposal', 'plan', 'option')
+                OR resource -> 'doNotPerform' = 'true', NULL::int4, NULL::float8
            FROM fhir.medication_requests r
            LEFT JOIN LATERAL (
                SELECT concept, {coding} AS k, ref ->> 'display' AS words

@@ -38,6 +38,14 @@ struct Page {
     shown: Option<Shown>,
 }
 
+/// How the exports of a page stand, for one that waits for them.
+#[derive(Template)]
+#[template(path = "data_standings.html")]
+struct Standings {
+    frame: Frame,
+    jobs: Vec<Job>,
+}
+
 /// Some exports, and what they hold.
 struct Shown {
     jobs: Vec<Job>,
@@ -80,6 +88,13 @@ pub async fn read(State(state): State<Arc<ApiState>>, frame: Frame, RawQuery(que
     };
     let offered = pick::offered(&state.pool, &links).await?;
     page(&Page { frame, offered, shown })
+}
+
+/// `GET /data/standings`: without counting anything again.
+pub async fn standings(State(state): State<Arc<ApiState>>, frame: Frame, RawQuery(query): RawQuery) -> Answer {
+    let question = Question::parse(&Links::of(&query.unwrap_or_default()).query())?;
+    let jobs = data::standings(&state, &question).await?;
+    page(&Standings { frame, jobs })
 }
 
 /// `POST /data/{job_id}/sum-up`: an export that could not be summed up is tried again.
@@ -156,7 +171,23 @@ fn measured(frame: &Frame, links: &Links, data: &Data) -> Vec<Choice> {
     )
 }
 
+impl Standings {
+    fn label(&self, job: &Job) -> String {
+        script::label(&self.frame, job)
+    }
+}
+
 impl Page {
+    /// What an export was asked for, where that is not everything; and that it lacks something.
+    fn limits(&self, job: &Job) -> Vec<String> {
+        let frame = &self.frame;
+        let types = (!job.resource_types.is_empty()).then(|| frame.with("data.only_types", job.resource_types.join(", ")));
+        let since = job.since.as_ref().map(|since| frame.with("data.only_since", since));
+        let filtered = job.filtered.then(|| frame.t("data.filtered").to_owned());
+        let accepted = job.accepted.then(|| frame.t("data.accepted").to_owned());
+        [types, since, filtered, accepted].into_iter().flatten().collect()
+    }
+
     fn label(&self, job: &Job) -> String {
         script::label(&self.frame, job)
     }
