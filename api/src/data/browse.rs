@@ -28,12 +28,12 @@ pub async fn export(state: &ApiState, id: Uuid) -> Result<Summarised, Problem> {
     found.into_iter().next().ok_or_else(|| crate::routes::no_such_job(id))
 }
 
-/// Each text that is searched for holds a connection and a core: the API has other work too.
+/// What is searched for holds a connection and a core: the API has other work too.
 static SEARCHING: Semaphore = Semaphore::const_new(2);
 
 /// A page of a list. The log keeps the type, which were shown, and whose, if one patient's were asked for; not the text that was searched for.
 pub async fn list(state: &ApiState, caller: &Caller, export: Uuid, wanted: &Wanted<'_>, limit: i64) -> Result<Page, Problem> {
-    let turn = if wanted.text.is_some() { Some(SEARCHING.acquire().await) } else { None };
+    let turn = if wanted.text.or(wanted.patient).is_some() { Some(SEARCHING.acquire().await) } else { None };
     let page = resources::page(&state.pool, export, wanted, limit).await?;
     drop(turn);
     let ids: Vec<&str> = page.resources.iter().map(|listed| listed.id.as_str()).collect();

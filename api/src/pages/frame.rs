@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 use super::{
     assets, format,
+    said::said,
+    sentence::escaped,
     texts::{Language, fill},
 };
 use crate::{
@@ -166,6 +168,20 @@ impl Frame {
     /// Of so many seconds.
     pub fn duration(&self, seconds: impl Number) -> String {
         format::duration(self.language, seconds.get())
+    }
+
+    /// A sentence that workers or the database keep, in the reader's language; what stays English says that it is.
+    pub fn said(&self, english: impl AsRef<str>) -> Safe<String> {
+        let english = english.as_ref();
+        Safe(match said(self.language, english) {
+            Some(text) => escaped(&text),
+            None => format!("<span lang=\"en\">{}</span>", escaped(english)),
+        })
+    }
+
+    /// The same as a text, for a title.
+    pub fn said_plainly(&self, english: &str) -> String {
+        said(self.language, english).unwrap_or_else(|| english.to_owned())
     }
 
     /// How long ago, with the moment in its title.

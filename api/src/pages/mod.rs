@@ -20,6 +20,7 @@ pub mod preferences;
 pub mod queue;
 pub mod references;
 pub mod resources;
+pub mod said;
 pub mod sentence;
 pub mod sources;
 pub mod texts;

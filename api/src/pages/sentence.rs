@@ -100,7 +100,7 @@ fn short(id: &str) -> String {
     id.rsplit_once('-').map_or_else(|| id.to_owned(), |(_, end)| format!("…{end}"))
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 

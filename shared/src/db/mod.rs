@@ -14,6 +14,7 @@ pub mod login_limits;
 pub mod orphan_exports;
 pub mod rejected_lines;
 pub mod resources;
+pub mod rows_of_patients;
 pub mod sessions;
 pub mod signing_keys;
 pub mod sources;

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgExecutor, PgPool};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{at_most, took_too_long};
+use super::{at_most, rows_of_patients, took_too_long};
 use crate::domain::resource::table_of;
 
 /// Rows that are read whole for a text in one statement, at most,
@@ -62,7 +62,7 @@ pub async fn page(pool: &PgPool, export_id: Uuid, wanted: &Wanted<'_>, limit: i6
     let search = Search { pool, export_id, wanted, table: table_of(wanted.resource_type), limit };
     match (wanted.patient, wanted.text) {
         (Some(patient), _) => search.of_patient(patient).await,
-        (None, Some(text)) => search.for_text(text).await,
+        (None, Some(_)) => search.walk().await,
         (None, None) => search.all().await,
     }
 }
@@ -88,20 +88,23 @@ impl Search<'_> {
         Ok(self.last_if_not_full(found))
     }
 
-    /// Those of one patient are few: all of them by the index, and then a page.
+    /// Those of one patient are few: all of them by their ids, and then a page. Of an export that is not summed up yet they are looked for.
     async fn of_patient(&self, patient: &str) -> sqlx::Result<Page> {
-        // As the indexes have them.
-        let owner = if self.table == "patients" { "id" } else { "patient_id COLLATE \"C\"" };
+        let ids = if self.table == "patients" {
+            vec![patient.to_owned()]
+        } else {
+            match rows_of_patients::ids(self.pool, self.export_id, self.wanted.resource_type, patient).await? {
+                Some(ids) => ids,
+                None => return self.walk().await,
+            }
+        };
         let sql = format!(
-            "WITH theirs AS MATERIALIZED (
-                 SELECT r.id {rows} AND r.{owner} = $4 AND ($5::text IS NULL OR {has_text}))
-             SELECT r.id, patient_id, last_updated, {ABOUT} AS about {rows} AND r.id IN (SELECT t.id FROM theirs t ORDER BY t.id LIMIT $7)
-              ORDER BY r.id",
-            rows = self.rows(),
-            has_text = has_text("$5", "$6")
+            "SELECT r.id, patient_id, last_updated, {ABOUT} AS about {} AND r.id = ANY($4) AND ($5::text IS NULL OR {}) ORDER BY r.id LIMIT $7",
+            self.rows(),
+            has_text("$5", "$6")
         );
         let query = sqlx::query_as(AssertSqlSafe(sql)).bind(self.export_id).bind(self.wanted.resource_type);
-        let query = query.bind(self.wanted.after.unwrap_or_default()).bind(patient).bind(self.wanted.text);
+        let query = query.bind(self.wanted.after.unwrap_or_default()).bind(ids).bind(self.wanted.text);
         let query = query.bind(self.wanted.text.map(as_in_json)).bind(self.limit);
         let mut tx = self.pool.begin_with("BEGIN READ ONLY").await?;
         at_most(&mut tx, LONGEST).await?;
@@ -110,15 +113,15 @@ impl Search<'_> {
         Ok(self.last_if_not_full(found))
     }
 
-    /// Looks through some rows at a time.
-    async fn for_text(&self, text: &str) -> sqlx::Result<Page> {
+    /// Looks through some rows at a time for a text, or a patient, or both.
+    async fn walk(&self) -> sqlx::Result<Page> {
         let began = Instant::now();
         let mut rows = ROWS_FOR_A_TEXT;
         let mut page = Page { resources: Vec::new(), next: self.wanted.after.map(str::to_owned) };
         loop {
             let after = page.next.clone().unwrap_or_default();
             let room = self.limit - i64::try_from(page.resources.len()).unwrap_or(self.limit);
-            let (batch, more) = match self.look_through(text, &after, rows, room).await {
+            let (batch, more) = match self.look_through(&after, rows, room).await {
                 // A single resource is never more than a text of 16 MiB.
                 Err(error) if took_too_long(&error) && rows > 1 => {
                     rows = (rows / 8).max(1);
@@ -135,8 +138,8 @@ impl Search<'_> {
         }
     }
 
-    /// Among the next rows, those that have the text: at most `room` of them.
-    async fn look_through(&self, text: &str, after: &str, rows: i64, room: i64) -> sqlx::Result<(Batch, Vec<Listed>)> {
+    /// Among the next rows, those that are wanted: at most `room` of them.
+    async fn look_through(&self, after: &str, rows: i64, room: i64) -> sqlx::Result<(Batch, Vec<Listed>)> {
         let border = format!(
             "SELECT max(id) FILTER (WHERE fits) AS last, coalesce(bool_and(fits), true) AND count(*) < $4 AS ends
                FROM (SELECT r.id, row_number() OVER w = 1 OR sum(pg_column_size(r.resource)) OVER w <= $5 AS fits {}
@@ -144,7 +147,8 @@ impl Search<'_> {
             self.rows()
         );
         let found = format!(
-            "SELECT id, patient_id, last_updated, {ABOUT} AS about {} AND r.id <= $4 AND {} ORDER BY r.id LIMIT $7",
+            "SELECT id, patient_id, last_updated, {ABOUT} AS about {} AND r.id <= $4 AND ($7::text IS NULL OR patient_id = $7)
+                AND ($5::text IS NULL OR {}) ORDER BY r.id LIMIT $8",
             self.rows(),
             has_text("$5", "$6")
         );
@@ -159,7 +163,8 @@ impl Search<'_> {
             .fetch_one(&mut *tx)
             .await?;
         let query = sqlx::query_as(AssertSqlSafe(found)).bind(self.export_id).bind(self.wanted.resource_type);
-        let query = query.bind(after).bind(batch.last.as_deref().unwrap_or_default()).bind(text).bind(as_in_json(text)).bind(room);
+        let query = query.bind(after).bind(batch.last.as_deref().unwrap_or_default());
+        let query = query.bind(self.wanted.text).bind(self.wanted.text.map(as_in_json)).bind(self.wanted.patient).bind(room);
         let more = query.fetch_all(&mut *tx).await?;
         tx.rollback().await?;
         Ok((batch, more))

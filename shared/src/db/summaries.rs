@@ -6,6 +6,7 @@ use futures::stream::BoxStream;
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
+use super::rows_of_patients;
 use crate::domain::summary::Kind;
 
 /// The number of a record that is about nobody who is known.
@@ -132,7 +133,8 @@ pub async fn keep(db: &mut PgConnection, summary: &NewSummary) -> sqlx::Result<b
     if kept.rows_affected() == 1 {
         return Ok(true);
     }
-    sqlx::query!("DELETE FROM bulkhead.summary_columns WHERE summary_id = $1", summary.id).execute(db).await?;
+    sqlx::query!("DELETE FROM bulkhead.summary_columns WHERE summary_id = $1", summary.id).execute(&mut *db).await?;
+    rows_of_patients::remove(db, summary.id).await?;
     Ok(false)
 }
 

@@ -16,6 +16,7 @@ async fn loaded() -> (App, Uuid) {
     let app = App::start(setup()).await;
     let job = app.export(GROUP).await;
     app.until(job, "completed").await;
+    app.until_sql("SELECT EXISTS (SELECT FROM bulkhead.summaries WHERE export_id = $1)", job).await;
     (app, job)
 }
 
@@ -55,6 +56,13 @@ async fn a_list_has_every_resource_once_and_a_search_exactly_those_that_match() 
     let (app, job) = loaded().await;
     let path = format!("/api/bulk-data/jobs/{job}/resources/Condition");
     let everything = all(&app, &path, None, "").await;
+    // Whether or not it is known yet what is about whom.
+    let early = everything[0]["patient_id"].as_str().expect("a patient");
+    app.sql("UPDATE bulkhead.summaries SET of_end = of_end - interval '1 s'").await;
+    let found = all(&app, &path, Some(json!({ "patient": early, "text": "disorder", "limit": 1 })), "").await;
+    let matches = format!("patient_id = '{early}' AND resource::text ILIKE '%disorder%'");
+    assert_eq!(ids(&found), expected(&app, job, &matches).await);
+    app.sql("UPDATE bulkhead.summaries SET of_end = of_end + interval '1 s'").await;
     assert_eq!(ids(&everything), expected(&app, job, "true").await);
     assert!(everything.len() > 14 && everything[0]["about"].is_string(), "more than two pages, with what they are about");
 
@@ -144,7 +152,6 @@ async fn a_search_that_cannot_go_on_is_ended_in_words() {
 async fn a_text_that_no_database_can_hold_is_refused_in_words() {
     let (app, job) = loaded().await;
     let resources = format!("/api/bulk-data/jobs/{job}/resources");
-    app.until_sql("SELECT EXISTS (SELECT FROM bulkhead.summaries WHERE export_id = $1)", job).await;
     let body = json!({"patient": "a\0b"});
     for (method, path, body) in [
         (Method::POST, format!("{resources}/Condition"), Some(&body)),

@@ -7,7 +7,7 @@ mod record;
 mod statements;
 
 use bulkhead_shared::{
-    db::summaries,
+    db::{rows_of_patients, summaries},
     domain::{resource::R4_TYPES, summary::Kind},
 };
 use futures::TryStreamExt as _;
@@ -40,7 +40,7 @@ pub async fn sum_up(from: &mut PgConnection, to: &mut PgConnection, export_id: U
     let mut tables: Vec<(&str, &str)> = R4_TYPES.iter().map(|(name, table)| (*name, *table)).chain([("", OTHERS)]).collect();
     tables.sort_by_key(|(_, table)| *table != "patients");
     for (name, table) in tables {
-        let mut have_parts = false;
+        let (mut have_parts, mut have_people) = (false, false);
         for (kind, select) in statements::of(table, export_id) {
             if kind == Kind::Component && !have_parts {
                 continue;
@@ -50,6 +50,7 @@ pub async fn sum_up(from: &mut PgConnection, to: &mut PgConnection, export_id: U
             while let Some(message) = rows.try_next().await? {
                 let Some(mut record) = Record::read(&message)? else { continue };
                 let person = record.patient_id.map_or(Ok(summaries::NOBODY), |id| people.number(id))?;
+                have_people |= record.patient_id.is_some();
                 records += i64::from(kind != Kind::Component);
                 if kind == Kind::Observation {
                     have_parts |= record.part_of.take().is_some();
@@ -69,6 +70,9 @@ pub async fn sum_up(from: &mut PgConnection, to: &mut PgConnection, export_id: U
             }
             summaries::add_columns(to, summary_id, columns.take()).await?;
             summaries::add_columns(to, summary_id, only_counted.take()).await?;
+        }
+        if have_people {
+            rows_of_patients::add(to, summary_id, export_id, table, name).await?;
         }
     }
     Ok(Summed { people: people.count(), records })

@@ -51,7 +51,7 @@ impl Row<'_> {
         let (entry, frame) = (self.entry, self.frame);
         let note = |text, title, class| Some(Note { text, title, class });
         if let Some(reason) = &entry.failure_reason {
-            let detail = entry.failure_detail.clone().unwrap_or_default();
+            let detail = frame.said_plainly(entry.failure_detail.as_deref().unwrap_or_default());
             return note(frame.word("reason", reason).to_owned(), detail, "bad");
         }
         if entry.accepted_at.is_some() && self.has_ended() {
