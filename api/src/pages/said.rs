@@ -11,16 +11,21 @@ struct Pattern {
     said: &'static str,
 }
 
+impl Pattern {
+    /// A sentence that stands behind another, whatever that is.
+    fn follows(&self) -> bool {
+        self.said.starts_with("{1}") && self.pieces.first() == Some(&"") && self.pieces.get(1).is_some_and(|piece| piece.starts_with(' '))
+    }
+}
+
 static CHINESE: LazyLock<Vec<Pattern>> = LazyLock::new(|| parse(include_str!("../../texts/zh/said.txt")));
 
-/// Those that end with a sentence of their own first, behind whatever stands before it; then those with the most letters of their own.
+/// Those with the most letters of their own first: they say the most.
 fn parse(file: &'static str) -> Vec<Pattern> {
     let lines = file.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let pair = |line: &'static str| line.split_once(" = ");
     let mut all: Vec<_> = lines.filter_map(pair).map(|(english, said)| Pattern { pieces: english.split("{}").collect(), said }).collect();
-    let follows = |pattern: &Pattern| pattern.pieces[0].is_empty() && pattern.pieces[1].starts_with(' ') && pattern.said.starts_with("{1}");
-    let letters = |pattern: &Pattern| pattern.pieces.iter().map(|piece| piece.len()).sum::<usize>();
-    all.sort_by_key(|pattern| std::cmp::Reverse((pattern.pieces.len() > 1 && follows(pattern), letters(pattern))));
+    all.sort_by_key(|pattern| std::cmp::Reverse(pattern.pieces.iter().map(|piece| piece.len()).sum::<usize>()));
     all
 }
 
@@ -35,18 +40,18 @@ pub fn said(language: Language, english: &str) -> Option<String> {
 /// `depth`: sentences in sentences, at most.
 fn in_words_of(patterns: &[Pattern], english: &str, depth: u8) -> Option<String> {
     let text = english.trim();
-    for pattern in patterns {
-        let Some(values) = values(text, &pattern.pieces) else { continue };
-        let values = values.into_iter().map(|value| {
-            let known = if depth > 0 { in_words_of(patterns, value, depth - 1) } else { None };
-            known.unwrap_or_else(|| value.to_owned())
-        });
-        return Some(values.zip(1..).fold(pattern.said.to_owned(), |said, (value, n)| said.replace(&format!("{{{n}}}"), &value)));
-    }
-    // Two sentences, one behind the other.
-    let (at, _) = text.match_indices(". ").find(|(at, _)| depth > 0 && fits_any(patterns, &text[..=*at]))?;
-    let rest = in_words_of(patterns, &text[at + 2..], depth - 1)?;
-    Some(format!("{}{rest}", in_words_of(patterns, &text[..=at], depth - 1)?))
+    let said = |value: &str| if depth > 0 { in_words_of(patterns, value, depth - 1) } else { None };
+    let fitting = |follows: bool| {
+        let of_this_sort = patterns.iter().filter(move |pattern| pattern.follows() == follows);
+        let (pattern, values) = of_this_sort.into_iter().find_map(|pattern| Some((pattern, values(text, &pattern.pieces)?)))?;
+        let values = values.into_iter().map(|value| said(value).unwrap_or_else(|| value.to_owned()));
+        Some(values.zip(1..).fold(pattern.said.to_owned(), |said, (value, n)| said.replace(&format!("{{{n}}}"), &value)))
+    };
+    let two_sentences = || {
+        let borders = text.match_indices(". ").filter(|(at, _)| depth > 0 && fits_any(patterns, &text[..=*at]));
+        borders.into_iter().find_map(|(at, _)| Some(said(&text[..=at])? + &said(&text[at + 2..])?))
+    };
+    fitting(true).or_else(two_sentences).or_else(|| fitting(false))
 }
 
 fn fits_any(patterns: &[Pattern], text: &str) -> bool {

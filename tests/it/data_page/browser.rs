@@ -97,7 +97,7 @@ async fn a_list_has_every_resource_once_and_a_search_exactly_those_that_match() 
 
 /// Backends that look for a text at this moment.
 async fn searching(app: &App) -> i64 {
-    sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE '%strpos%' AND pid <> pg_backend_pid()")
+    sqlx::query_scalar("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE '%left(coalesce(resource%' AND pid <> pg_backend_pid()")
         .fetch_one(&app.pool)
         .await
         .expect("activity")
