@@ -22,11 +22,11 @@ SELECT ('00000000-0000-0000-0000-00000000000' || n)::uuid, ('history ' || n)::by
 
 CREATE TEMP TABLE history AS
 SELECT gen_random_uuid() AS id, n, ('00000000-0000-0000-0000-00000000000' || 1 + n % 3)::uuid AS source_id,
-       (ARRAY['cardiology', 'diabetes-registry', 'oncology', 'pediatrics', 'emergency', 'research-2031', 'primary-care'])[1 + n * 31 % 7] AS group_id,
+       (ARRAY['cardiology', 'diabetes-registry', 'oncology', 'pediatrics', 'emergency', 'research-2031', 'primary-care'])[(1 + n * 31 % 7)::int] AS group_id,
        clock_timestamp() - interval '1 hour' - (n - 1) * ({days} * interval '1 day') / {exports} AS created_at,
-       (25 + n * 104729 % 60000 / 90 + n * 131 % 97) * interval '1 second' AS took, 1 + n % 4 AS files, 400 + n * 104729 % 60000 AS lines,
-       CASE WHEN n * 37 % 50 >= 40 THEN n * 37 % 50 - 39 ELSE 0 END AS odd
-  FROM generate_series(1, {exports}) n;
+       (25 + n * 104729 % 60000 / 90 + n * 131 % 97) * interval '1 second' AS took, (1 + n % 4)::int AS files, 400 + n * 104729 % 60000 AS lines,
+       CASE WHEN n * 37 % 50 >= 40 THEN n * 37 % 50 - 39 ELSE 0 END::int AS odd
+  FROM generate_series(1::bigint, {exports}) n;
 
 INSERT INTO bulkhead.exports (id, source_id, level, group_id, resource_types, same_as, status_url, state, manifest_pages, manifest_complete,
                               created_at, started_at, finished_at, failed_from, failure_stage, failure_reason, failure_detail, failure_remedy)
