@@ -11,7 +11,8 @@ use ipnet::IpNet;
 
 use crate::{Access, ApiAuth};
 
-fn listener(text: &str) -> Result<SocketAddr, String> {
+/// `127.0.0.1:8001`.
+pub(crate) fn listener(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(|_| format!("{text:?} is not an address and a port; write for example 127.0.0.1:8001"))
 }
 

@@ -1,7 +1,11 @@
 //! Secrets at rest: AES-256-GCM, the key from the environment or a file of mode 0600. The row and the column
 //! a ciphertext belongs to are bound to it, so that it cannot be moved to another row.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    io::{ErrorKind, Write as _},
+    path::Path,
+};
 
 use aes_gcm::{
     Aes256Gcm, KeyInit as _, Nonce,
@@ -41,6 +45,8 @@ pub enum SecretError {
     Readable(String),
     #[error("cannot read the secret key file {0}: {1}")]
     File(String, std::io::Error),
+    #[error("cannot make the secret key file {0}: {1}")]
+    Unmade(String, std::io::Error),
     #[error(
         "a stored secret was sealed with key {stored}, this process has key {ours}; start it with the key it was sealed with, or with that \
              key in BULKHEAD_SECRET_KEY_OTHER"
@@ -78,6 +84,23 @@ impl Cipher {
         }
         let text = std::fs::read_to_string(path).map_err(|e| SecretError::File(shown(), e))?;
         Self::from_base64(&text)
+    }
+
+    /// Makes a file with a new key that only its owner may read; false if one is there already, which is left as it is. Whole or not at all:
+    /// written beside, then linked to its name.
+    pub fn make_file(path: &Path) -> Result<bool, SecretError> {
+        let made = || {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let mut fresh = tempfile::NamedTempFile::new_in(folder)?;
+            writeln!(fresh, "{}", STANDARD.encode(clock::random_bytes()))?;
+            fresh.as_file().sync_all()?;
+            match fresh.persist_noclobber(path) {
+                Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(false),
+                Err(error) => Err(error.error),
+                Ok(_) => Ok(true),
+            }
+        };
+        if path.exists() { Ok(false) } else { made().map_err(|error| SecretError::Unmade(path.display().to_string(), error)) }
     }
 
     /// Opens what another key sealed, too.
@@ -180,5 +203,17 @@ mod tests {
         assert!(matches!(Cipher::from_file(&path), Err(SecretError::Readable(_))));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert!(Cipher::from_file(&path).is_ok());
+    }
+
+    #[test]
+    fn a_key_is_made_once_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        assert!(Cipher::make_file(&path).unwrap());
+        let made = Cipher::from_file(&path).unwrap();
+        assert!(!Cipher::make_file(&path).unwrap());
+        assert_eq!(Cipher::from_file(&path).unwrap().key_id(), made.key_id());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(matches!(Cipher::make_file(&dir.path().join("none/key")), Err(SecretError::Unmade(..))));
     }
 }

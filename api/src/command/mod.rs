@@ -1,6 +1,7 @@
-//! The commands for users and tokens. What a program reads goes to stdout, words for people to stderr. A password comes from a prompt or from
+//! The commands. What a program reads goes to stdout, words for people to stderr. A password comes from a prompt or from
 //! stdin, never from an argument; a token is printed once.
 
+pub mod health;
 mod program;
 pub mod reseal;
 pub mod tokens;

@@ -1,15 +1,22 @@
 //! The program `bulkhead-api`.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use bulkhead_shared::{
     config::{DatabaseSettings, LogSettings},
-    db, telemetry,
+    db,
+    secrets::Cipher,
+    telemetry,
 };
 use clap::{Parser, Subcommand};
 
 use super::{
     ask_password,
+    health::{self, HealthSettings},
     reseal::{self, ResealSettings},
     tokens::{self, TokenSettings},
     users::{self, UserSettings},
@@ -42,6 +49,13 @@ enum Command {
     },
     /// Make a key pair of our own and print what to register (ES384); list or retire those there are
     Keys(Box<KeySettings>),
+    /// Make the key that seals secrets, in a file that only its owner may read; an old one is left as it is
+    SecretKey {
+        /// The file
+        path: PathBuf,
+    },
+    /// Ask the server of this machine whether it is ready
+    Health(HealthSettings),
     /// Seal everything in the database with the present secret key, after the key was replaced
     Reseal(Box<ResealSettings>),
     /// Add, list and change users
@@ -60,29 +74,49 @@ fn arguments(mut given: Vec<OsString>) -> Vec<OsString> {
     given
 }
 
+/// What it logs, if it logs at all.
+fn log(command: &Command) -> Option<&LogSettings> {
+    match command {
+        Command::Serve(settings) => Some(&settings.log),
+        Command::Migrate { log, .. } => Some(log),
+        Command::Keys(settings) => Some(&settings.log),
+        Command::Reseal(settings) => Some(&settings.place.log),
+        Command::Users(settings) => Some(&settings.place.log),
+        Command::Tokens(settings) => Some(&settings.place.log),
+        Command::Openapi | Command::SecretKey { .. } | Command::Health(_) => None,
+    }
+}
+
+fn make_secret_key(path: &Path) -> anyhow::Result<()> {
+    let what = if Cipher::make_file(path)? {
+        "made; keep a copy of it elsewhere than the database's backup"
+    } else {
+        "there already; left as it is"
+    };
+    eprintln!("{}: {what}", path.display());
+    // One that others may read, or that is none, is told now and not at the first start.
+    Cipher::from_file(path)?;
+    Ok(())
+}
+
 /// Runs it with the process' arguments.
 pub async fn program() -> ExitCode {
     let command = Arguments::parse_from(arguments(std::env::args_os().collect())).command;
-    let log = match &command {
-        Command::Serve(settings) => &settings.log,
-        Command::Migrate { log, .. } => log,
-        Command::Openapi => {
-            print!("{}", crate::openapi());
-            return ExitCode::SUCCESS;
-        }
-        Command::Keys(settings) => &settings.log,
-        Command::Reseal(settings) => &settings.place.log,
-        Command::Users(settings) => &settings.place.log,
-        Command::Tokens(settings) => &settings.place.log,
-    };
-    if let Err(error) = telemetry::start(log) {
+    if let Some(log) = log(&command)
+        && let Err(error) = telemetry::start(log)
+    {
         eprintln!("bulkhead-api: {error:#}");
         return ExitCode::from(2);
     }
     let done = match command {
         Command::Serve(settings) => crate::serve(*settings).await,
         Command::Migrate { database, .. } => db::migrate(&database.database_url).await.map_err(Into::into),
-        Command::Openapi => Ok(()),
+        Command::Openapi => {
+            print!("{}", crate::openapi());
+            Ok(())
+        }
+        Command::SecretKey { path } => make_secret_key(&path),
+        Command::Health(settings) => health::run(&settings).await,
         Command::Keys(settings) => keys::run(&settings, &mut std::io::stdout(), &mut std::io::stderr()).await,
         Command::Reseal(settings) => reseal::run(&settings, &mut std::io::stdout()).await,
         Command::Users(settings) => users::run(&settings, ask_password, &mut std::io::stdout(), &mut std::io::stderr()).await,

@@ -1,15 +1,13 @@
 //! The folder that holds everything of one machine.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::Write as _,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bulkhead_shared::clock;
+use bulkhead_shared::secrets::Cipher;
 
 /// Where root keeps it when the working folder cannot be entered by the user that Postgres runs as.
 const SYSTEM_FOLDER: &str = "/var/lib/bulkhead";
@@ -70,19 +68,7 @@ impl DataDir {
     /// The key that seals secrets in the database: made once, readable by its owner only.
     pub fn secret_key(&self) -> anyhow::Result<PathBuf> {
         let path = self.root.join("secret.key");
-        if path.exists() {
-            return Ok(path);
-        }
-        // Whole or not at all: written beside, then linked to its name.
-        let cannot = || format!("cannot make the secret key {}", path.display());
-        let fresh = self.root.join(format!("secret.key.{}", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh).with_context(cannot)?;
-        writeln!(file, "{}", STANDARD.encode(clock::random_bytes()))?;
-        file.sync_all()?;
-        match fs::hard_link(&fresh, &path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error).with_context(cannot),
-            _ => fs::remove_file(&fresh)?,
-        }
+        Cipher::make_file(&path)?;
         Ok(path)
     }
 }
