@@ -6,6 +6,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bulkhead_api::command::health::{self, HealthSettings};
 use bulkhead_tests::{App, SandboxConfig, Setup, app::PATIENCE, rows};
 use reqwest::Method;
 use serde_json::json;
@@ -252,4 +253,14 @@ async fn a_worker_that_cannot_start_says_why_in_one_sentence() {
         assert!(log.contains(words), "{log}");
     }
     app.assert_nothing_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_learns_whether_the_api_is_ready() {
+    let app = App::start(Setup { workers: 0, ..setup() }).await;
+    let listener = app.api.trim_start_matches("http://").parse().expect("an address");
+    health::run(&HealthSettings { listen: vec![listener] }).await.expect("it is ready");
+    let nobody = HealthSettings { listen: vec!["127.0.0.1:1".parse().expect("an address")] };
+    let error = health::run(&nobody).await.expect_err("nobody listens there");
+    assert!(error.to_string().contains("127.0.0.1:1 does not answer"), "{error:#}");
 }

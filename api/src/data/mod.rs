@@ -47,10 +47,11 @@ pub async fn look(state: &ApiState, question: &Question) -> Result<Data, Problem
     // One moment: a summary that is replaced meanwhile stays readable.
     let mut tx = state.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let (exports, groups_left_out) = exports(&mut tx, question).await?;
-    let jobs = jobs(state, &mut tx, &exports).await?;
+    let jobs = jobs(&mut tx, &exports).await?;
     let ready: Vec<&Summarised> = exports.iter().filter(|export| export.summary_id.is_some()).collect();
     let charts = count(&mut tx, question, &ready).await?;
     tx.rollback().await?;
+    ask_for_pending(state, &exports, &jobs).await?;
     let question = question.clone();
     // Millions of values are sorted.
     let data = tokio::task::spawn_blocking(move || Data::new(jobs, &question, charts, groups_left_out));
@@ -61,7 +62,10 @@ pub async fn look(state: &ApiState, question: &Question) -> Result<Data, Problem
 pub async fn standings(state: &ApiState, question: &Question) -> Result<Vec<Job>, Problem> {
     let mut db = state.pool.acquire().await?;
     let (exports, _) = exports(&mut db, question).await?;
-    jobs(state, &mut db, &exports).await
+    let jobs = jobs(&mut db, &exports).await?;
+    drop(db);
+    ask_for_pending(state, &exports, &jobs).await?;
+    Ok(jobs)
 }
 
 /// The exports, and how many Groups there are beside them.
@@ -79,10 +83,10 @@ async fn exports(db: &mut PgConnection, question: &Question) -> Result<(Vec<Summ
     Ok((exports, groups_left_out))
 }
 
-async fn jobs(state: &ApiState, db: &mut PgConnection, exports: &[Summarised]) -> Result<Vec<Job>, Problem> {
+async fn jobs(db: &mut PgConnection, exports: &[Summarised]) -> Result<Vec<Job>, Problem> {
     let mut jobs = Vec::new();
     for export in exports {
-        jobs.push(job(state, db, export).await?);
+        jobs.push(job(db, export).await?);
     }
     Ok(jobs)
 }
@@ -110,8 +114,19 @@ async fn count(db: &mut PgConnection, question: &Question, ready: &[&Summarised]
     Ok(charts)
 }
 
-/// How an export stands. One that has ended and has no summary gets one: the stage is enqueued once, however often somebody looks.
-async fn job(state: &ApiState, db: &mut PgConnection, export: &Summarised) -> Result<Job, Problem> {
+/// An export that has ended and has no summary gets one: the stage is enqueued once, however often somebody looks. Asked when the look has given
+/// its connection back: a request that held one and waited for another could wait for others like itself.
+async fn ask_for_pending(state: &ApiState, exports: &[Summarised], jobs: &[Job]) -> Result<(), Problem> {
+    for (export, job) in exports.iter().zip(jobs) {
+        if job.standing == Standing::Pending {
+            ask_for(state, export).await?;
+        }
+    }
+    Ok(())
+}
+
+/// How an export stands.
+async fn job(db: &mut PgConnection, export: &Summarised) -> Result<Job, Problem> {
     let export_state: ExportState = export.state.parse().map_err(sqlx::Error::from)?;
     let standing = if export.summary_id.is_some() {
         Standing::Ready
@@ -120,7 +135,6 @@ async fn job(state: &ApiState, db: &mut PgConnection, export: &Summarised) -> Re
     } else if export.given_up {
         Standing::GivenUp
     } else {
-        ask_for(state, export).await?;
         Standing::Pending
     };
     let so_far = if standing == Standing::Ready { Vec::new() } else { summaries::loaded_so_far(db, export.export_id).await? };
