@@ -11,6 +11,11 @@ pub async fn add(pool: &PgPool, exports: usize, days: u32) {
         .execute(pool)
         .await
         .expect("SQL");
+    // As autovacuum leaves it.
+    sqlx::raw_sql("VACUUM ANALYZE bulkhead.exports, bulkhead.export_files, bulkhead.file_parts, bulkhead.export_events")
+        .execute(pool)
+        .await
+        .expect("SQL");
 }
 
 /// Of ten exports eight are completed; the others failed for one of six reasons, or were cancelled.
@@ -59,5 +64,4 @@ SELECT id, created_at, 'info', NULL, 'submitted' FROM history UNION ALL
 SELECT id, created_at + took, CASE WHEN odd = 0 THEN 'info' ELSE 'error' END, CASE WHEN odd = 0 THEN 'finish' END,
        CASE WHEN odd = 0 THEN 'completed' ELSE 'it ended otherwise' END FROM history;
 DROP TABLE history;
-ANALYZE bulkhead.exports, bulkhead.export_files, bulkhead.file_parts, bulkhead.export_events;
 ";

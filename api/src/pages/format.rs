@@ -18,6 +18,11 @@ pub fn number(n: i64) -> String {
     shown
 }
 
+/// A number that was not counted further than this.
+pub fn up_to(n: i64, most: i64) -> String {
+    if n > most { format!("{}+", number(most)) } else { number(n) }
+}
+
 /// 12345 -> "12.3 kB": three digits, units of a thousand.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub fn bytes(n: i64) -> String {

@@ -7,7 +7,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, Uri, header, request::Parts},
 };
-use bulkhead_shared::{clock, domain::role::Role};
+use bulkhead_shared::{clock, db::exports::MOST_COUNTED, domain::role::Role};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -158,6 +158,12 @@ impl Frame {
     #[expect(clippy::unused_self, reason = "templates have the frame")]
     pub fn number(&self, n: impl Number) -> String {
         format::number(n.get())
+    }
+
+    /// Of exports, which are counted to [`MOST_COUNTED`] only.
+    #[expect(clippy::unused_self, reason = "templates have the frame")]
+    pub fn counted(&self, n: impl Number) -> String {
+        format::up_to(n.get(), MOST_COUNTED)
     }
 
     #[expect(clippy::unused_self, reason = "templates have the frame")]

@@ -42,11 +42,6 @@ const CHIPS: [&str; 5] = ["queued", RUNNING_WORD, "completed", "failed", "cancel
 /// What is offered for `ended`.
 const LATELY: [&str; 4] = ["1h", "24h", "7d", "30d"];
 
-/// A number that was not counted further than this.
-fn up_to(n: i64, most: i64) -> String {
-    if n > most { format!("{}+", format::number(most)) } else { format::number(n) }
-}
-
 impl Exports {
     pub fn tiles(&self) -> [Tile; 6] {
         let (frame, now) = (&self.frame, &self.overview);
@@ -55,12 +50,12 @@ impl Exports {
         #[expect(clippy::cast_possible_truncation, reason = "a rate is shown with three digits")]
         let whole = |rate: f64| rate.round() as i64;
         [
-            tile("running", up_to(now.running, most), "/exports?state=running", if now.running > 0 { "busy" } else { "" }),
-            tile("waiting", up_to(now.waiting, most), "/exports?state=queued", ""),
-            tile("failed", up_to(now.failed, most), "/exports?state=failed&ended=24h", if now.failed > 0 { "bad" } else { "" }),
+            tile("running", format::up_to(now.running, most), "/exports?state=running", if now.running > 0 { "busy" } else { "" }),
+            tile("waiting", format::up_to(now.waiting, most), "/exports?state=queued", ""),
+            tile("failed", format::up_to(now.failed, most), "/exports?state=failed&ended=24h", if now.failed > 0 { "bad" } else { "" }),
             tile(
                 "completed",
-                up_to(now.completed, most),
+                format::up_to(now.completed, most),
                 "/exports?state=completed&ended=24h",
                 if now.completed > 0 { "good" } else { "" },
             ),
@@ -92,12 +87,12 @@ impl Exports {
     fn counted(&self, of: impl Fn(ExportState) -> bool) -> Option<String> {
         let counts = self.shown.as_ref()?.counts.as_ref()?;
         let n = counts.iter().filter(|count| of(count.state)).map(|count| count.n).sum();
-        Some(up_to(n, MOST_COUNTED))
+        Some(format::up_to(n, MOST_COUNTED))
     }
 
     /// How many match.
     pub fn all(&self) -> Option<String> {
-        Some(up_to(self.shown.as_ref()?.all?, MOST_COUNTED))
+        Some(format::up_to(self.shown.as_ref()?.all?, MOST_COUNTED))
     }
 
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {

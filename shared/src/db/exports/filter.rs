@@ -90,9 +90,12 @@ pub async fn meant(pool: &PgPool, text: &str) -> sqlx::Result<Meant> {
     // From name to name, past all exports of each.
     let found = sqlx::query!(
         r#"WITH RECURSIVE names AS (
-               (SELECT group_id, 1::bigint AS n FROM bulkhead.exports WHERE group_id IS NOT NULL ORDER BY group_id LIMIT 1)
+               (SELECT group_id, 1::bigint AS n FROM bulkhead.exports
+                 WHERE group_id IS NOT NULL AND delete_requested_at IS NULL AND purpose = 'export' ORDER BY group_id LIMIT 1)
                UNION ALL
-               SELECT (SELECT e.group_id FROM bulkhead.exports e WHERE e.group_id > names.group_id ORDER BY e.group_id LIMIT 1), n + 1
+               SELECT (SELECT e.group_id FROM bulkhead.exports e
+                        WHERE e.group_id > names.group_id AND e.delete_requested_at IS NULL AND e.purpose = 'export'
+                        ORDER BY e.group_id LIMIT 1), n + 1
                  FROM names WHERE names.group_id IS NOT NULL AND n <= $2)
            SELECT coalesce(array_agg(group_id) FILTER (WHERE strpos(lower(group_id), lower($1)) > 0), '{}') AS "names!: Vec<String>",
                   count(group_id) AS "looked_at!" FROM names"#,

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
+use crate::db::exports::MOST_COUNTED;
+
 /// A source and its exports.
 #[derive(Debug)]
 pub struct Overview {
@@ -28,13 +30,14 @@ pub struct Overview {
     pub has_token: bool,
     pub token_expires_at: Option<DateTime<Utc>>,
     pub granted: Option<String>,
+    /// At most one more than [`MOST_COUNTED`].
     pub exports: i64,
     pub live: i64,
     pub last_success: Option<DateTime<Utc>>,
     pub last_failure: Option<DateTime<Utc>>,
 }
 
-/// All of them, or one; the one with the newest export first.
+/// All of them, or one; the one with the newest export first. However many exports there are, only the beginnings of indexes are read.
 pub async fn overview(db: impl PgExecutor<'_>, only: Option<Uuid>, limit: i64) -> sqlx::Result<Vec<Overview>> {
     sqlx::query_as!(
         Overview,
@@ -42,22 +45,31 @@ pub async fn overview(db: impl PgExecutor<'_>, only: Option<Uuid>, limit: i64) -
                   s.thumbprint, s.dialect, s.dialect_set, s.kick_off_policy, s.parallel AS "parallel!", s.max_parallel,
                   CASE WHEN s.paused_until > clock_timestamp() THEN s.paused_until END AS paused_until, s.created_at,
                   (t.token IS NOT NULL AND t.expires_at > clock_timestamp()) IS TRUE AS "has_token!", t.expires_at AS "token_expires_at?",
-                  t.scope AS "granted?", coalesce(x.exports, 0) AS "exports!", coalesce(x.live, 0) AS "live!",
-                  x.last_success AS "last_success?", x.last_failure AS "last_failure?"
-             FROM bulkhead.sources s
+                  t.scope AS "granted?", n.exports AS "exports!", coalesce(l.live, 0) AS "live!", succeeded.at AS "last_success?",
+                  failed.at AS "last_failure?"
+             FROM (SELECT s.*, coalesce(newest.at, s.created_at) AS newest FROM bulkhead.sources s
+                     LEFT JOIN LATERAL (SELECT e.created_at AS at FROM bulkhead.exports e
+                                         WHERE e.source_id = s.id AND e.purpose = 'export' AND e.delete_requested_at IS NULL
+                                         ORDER BY e.created_at DESC, e.id DESC LIMIT 1) newest ON true
+                    WHERE $1::uuid IS NULL OR s.id = $1
+                    ORDER BY coalesce(newest.at, s.created_at) DESC, s.id LIMIT $2) s
              LEFT JOIN bulkhead.access_tokens t ON t.source_id = s.id
-             LEFT JOIN (SELECT e.source_id, count(*) AS exports,
-                               count(*) FILTER (WHERE e.state NOT IN ('completed', 'failed', 'cancelled')) AS live,
-                               max(e.finished_at) FILTER (WHERE e.state = 'completed') AS last_success,
-                               max(e.finished_at) FILTER (WHERE e.state = 'failed') AS last_failure,
-                               max(e.created_at) AS newest
-                          FROM bulkhead.exports e
-                         WHERE e.purpose = 'export' AND e.delete_requested_at IS NULL AND ($1::uuid IS NULL OR e.source_id = $1)
-                         GROUP BY e.source_id) x ON x.source_id = s.id
-            WHERE $1::uuid IS NULL OR s.id = $1
-            ORDER BY coalesce(x.newest, s.created_at) DESC, s.id LIMIT $2"#,
+             CROSS JOIN LATERAL (SELECT count(*) AS exports FROM (
+                 SELECT FROM bulkhead.exports e WHERE e.source_id = s.id AND e.purpose = 'export' AND e.delete_requested_at IS NULL
+                  ORDER BY e.created_at DESC, e.id DESC LIMIT $3) few) n
+             LEFT JOIN (SELECT e.source_id, count(*) AS live FROM bulkhead.exports e
+                         WHERE e.state NOT IN ('completed', 'failed', 'cancelled') AND e.purpose = 'export' AND e.delete_requested_at IS NULL
+                         GROUP BY e.source_id) l ON l.source_id = s.id
+             LEFT JOIN LATERAL (SELECT e.finished_at AS at FROM bulkhead.exports e
+                                 WHERE e.source_id = s.id AND e.state = 'completed' AND e.finished_at IS NOT NULL AND e.purpose = 'export'
+                                   AND e.delete_requested_at IS NULL ORDER BY e.finished_at DESC LIMIT 1) succeeded ON true
+             LEFT JOIN LATERAL (SELECT e.finished_at AS at FROM bulkhead.exports e
+                                 WHERE e.source_id = s.id AND e.state = 'failed' AND e.finished_at IS NOT NULL AND e.purpose = 'export'
+                                   AND e.delete_requested_at IS NULL ORDER BY e.finished_at DESC LIMIT 1) failed ON true
+            ORDER BY s.newest DESC, s.id"#,
         only,
-        limit
+        limit,
+        MOST_COUNTED + 1
     )
     .fetch_all(db)
     .await
